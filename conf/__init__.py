@@ -1,0 +1,1 @@
+"""The configuration tree, found by Hydra as `pkg://conf`."""

@@ -1,0 +1,1 @@
+"""Lightning tasks around the backbones of `dcls`."""

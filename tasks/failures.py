@@ -1,0 +1,63 @@
+"""How a job ends when it fails: a message with the mend, exit code 1, and no traceback.
+
+In a sweep the other jobs go on; the failure is noted in the job's folder, the closing table shows
+it, and the sweep as a whole ends with exit code 1.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from dcls.errors import DclsError
+from tasks.errors import TaskError
+
+FAILURE_FILE = "failed.json"
+_EXPLAINED = (TaskError, DclsError, OmegaConfBaseException, HydraException)
+
+
+@contextmanager
+def explained(debug: bool) -> Iterator[None]:
+    """Turn a known error into one message on the standard error stream and exit code 1.
+
+    Args:
+        debug: show the traceback as well (setting ``debug=true``).
+    """
+    try:
+        yield
+    except Exception as error:
+        known = _known_cause(error)
+        if known is None or debug:
+            traceback.print_exc()
+        if known is not None:
+            print(f"\nerror: {known}", file=sys.stderr)
+            if not debug:
+                print("(debug=true shows where it was raised)", file=sys.stderr)
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            _note_failure(known or error)
+            return
+        sys.exit(1)
+
+
+def _known_cause(error: BaseException) -> Exception | None:
+    """The first error of a known kind in the chain of causes, or None if it is a fault of ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _EXPLAINED) and not isinstance(cause, InstantiationException):
+            return cause
+        cause = cause.__cause__
+    return error if isinstance(error, InstantiationException) else None
+
+
+def _note_failure(error: BaseException) -> None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    note = {"error": type(error).__name__, "message": str(error)}
+    (folder / FAILURE_FILE).write_text(json.dumps(note, indent=2) + "\n")

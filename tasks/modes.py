@@ -1,0 +1,56 @@
+"""What a run can do (setting `mode`): each mode is a function from a built job to its outcome."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.build import Job
+
+
+@dataclass
+class Outcome:
+    """What a mode leaves behind.
+
+    Args:
+        metrics: figures by name, such as `test/top1`.
+        checkpoint: the file that was tested.
+        facts: how many samples were used, and the like.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    checkpoint: str | None = None
+    facts: dict[str, int | float | str] = field(default_factory=dict)
+
+
+def fit(job: "Job") -> Outcome:
+    """Train and validate, then test the best checkpoint."""
+    trainer, task, data = job.trainer, job.task, job.data
+    trainer.fit(task, datamodule=data, ckpt_path=job.checkpoint, weights_only=True)
+    best = job.best_checkpoint
+    outcome = Outcome(metrics=job.best_scores(), checkpoint=best)
+    if best:
+        job.load_weights(best)
+    outcome.metrics |= _test(job)
+    outcome.facts = {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "train_samples": data.count("train"),
+        "val_samples": data.count("val"),
+    }
+    return outcome
+
+
+def test(job: "Job") -> Outcome:
+    """Test a given checkpoint."""
+    assert job.checkpoint is not None, "check_settings lets no mode=test through without one"
+    job.load_weights(job.checkpoint)
+    return Outcome(metrics=_test(job), checkpoint=job.checkpoint)
+
+
+def _test(job: "Job") -> dict[str, float]:
+    (metrics,) = job.trainer.test(job.task, datamodule=job.data, verbose=False)
+    return {name: float(value) for name, value in metrics.items()}
+
+
+MODES: dict[str, Callable[["Job"], Outcome]] = {"fit": fit, "test": test}

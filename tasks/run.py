@@ -1,0 +1,23 @@
+"""The one command: ``python -m tasks.run task=cls dataset=shapes``.
+
+Hydra composes the configuration from the package `conf`; the job does the rest. Nothing heavy is
+imported before a job starts, so that ``--help`` and ``--cfg job`` answer at once.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from tasks.failures import explained
+
+
+@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="run")
+def main(config: DictConfig) -> None:
+    """Run one job; Hydra calls this once, or once per combination of a sweep (``-m``)."""
+    with explained(debug=config.debug):
+        from tasks.job import run_job  # imports torch, which --help must not wait for
+
+        run_job(config)
+
+
+if __name__ == "__main__":
+    main()

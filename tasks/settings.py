@@ -1,0 +1,65 @@
+"""Checks on a composed configuration, made before anything heavy is imported or any file written."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from tasks.errors import SettingError
+from tasks.modes import MODES
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raise `SettingError` for settings that each are valid but do not work together."""
+    _check_mode(config)
+    _check_dataset_serves_task(config)
+    check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
+    _check_checkpoint(config)
+    _check_nothing_missing(config)
+
+
+def _check_mode(config: DictConfig) -> None:
+    if config.mode not in MODES:
+        raise SettingError(f"mode={config.mode} does not exist; choose one of {', '.join(MODES)}.")
+
+
+def _check_dataset_serves_task(config: DictConfig) -> None:
+    serves = list(config.dataset.tasks)
+    if config.task.name not in serves:
+        raise SettingError(
+            f"dataset={config.dataset.name} serves task={'|'.join(serves)}, not "
+            f"task={config.task.name}. Choose another dataset, or run dataset=shapes, which "
+            "serves every task."
+        )
+
+
+def check_experiment(config: DictConfig, choice: str | None) -> None:
+    """Raise `SettingError` if the experiment called `choice` is a recipe of another task."""
+    if choice and config.experiment.task != config.task.name:
+        raise SettingError(
+            f"experiment={choice} is a recipe of task={config.experiment.task}, but "
+            f"task={config.task.name} was asked for: its rates and augmentations would be used for "
+            f"another task. Leave out task={config.task.name}, or choose an experiment of that task."
+        )
+
+
+def _check_checkpoint(config: DictConfig) -> None:
+    if config.ckpt is None:
+        if config.mode == "test":
+            raise SettingError(
+                "mode=test needs a checkpoint: ckpt=runs/<task>/<run>/checkpoints/best.ckpt, "
+                "or a released file."
+            )
+        return
+    if not Path(config.ckpt).is_file():
+        raise SettingError(f"ckpt={config.ckpt} is not a file (looked from {Path.cwd()}).")
+
+
+def _check_nothing_missing(config: DictConfig) -> None:
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        example = " ".join(f"{key}=..." for key in missing)
+        raise SettingError(
+            f"These settings have no default and were not given: {', '.join(missing)}. "
+            f"Add {example} to the command, or run dataset=shapes, which needs no files."
+        )
