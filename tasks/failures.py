@@ -59,5 +59,9 @@ def _known_cause(error: BaseException) -> Exception | None:
 def _note_failure(error: BaseException) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    note = {"error": type(error).__name__, "message": str(error)}
+    note = {
+        "error": type(error).__name__,
+        "message": str(error),
+        "overrides": list(HydraConfig.get().overrides.task),
+    }
     (folder / FAILURE_FILE).write_text(json.dumps(note, indent=2) + "\n")

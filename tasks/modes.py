@@ -37,6 +37,7 @@ def fit(job: "Job") -> Outcome:
         "steps": trainer.global_step,
         "train_samples": data.count("train"),
         "val_samples": data.count("val"),
+        **_test_facts(job),
     }
     return outcome
 
@@ -45,12 +46,16 @@ def test(job: "Job") -> Outcome:
     """Test a given checkpoint."""
     assert job.checkpoint is not None, "check_settings lets no mode=test through without one"
     job.load_weights(job.checkpoint)
-    return Outcome(metrics=_test(job), checkpoint=job.checkpoint)
+    return Outcome(metrics=_test(job), checkpoint=job.checkpoint, facts=_test_facts(job))
 
 
 def _test(job: "Job") -> dict[str, float]:
     (metrics,) = job.trainer.test(job.task, datamodule=job.data, verbose=False)
     return {name: float(value) for name, value in metrics.items()}
+
+
+def _test_facts(job: "Job") -> dict[str, int | float | str]:
+    return {"test_samples": job.data.count(job.data.test_split), "test_split": job.data.test_split}
 
 
 MODES: dict[str, Callable[["Job"], Outcome]] = {"fit": fit, "test": test}

@@ -1,0 +1,39 @@
+"""Dilated Convolution with Learnable Spacings: layers and backbones (arXiv 2112.03740)."""
+
+from dcls.backbones import Backbone, create_backbone, list_backbones
+from dcls.checkpoint import LoadReport, load_checkpoint
+from dcls.convnext import ConvNeXt
+from dcls.depthwise import DepthwiseConv2d, depthwise_conv2d
+from dcls.errors import CheckpointError, DclsError, LayerArgumentError, UnknownBackboneError
+from dcls.fold import fold
+from dcls.kernel import construct_kernel
+from dcls.layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
+from dcls.positions import clamp_positions, parameter_roles, repulsive_loss
+from dcls.replace import replace_convs
+
+__all__ = [
+    "Backbone",
+    "CheckpointError",
+    "ConvNeXt",
+    "Dcls1d",
+    "Dcls2_1d",
+    "Dcls2d",
+    "Dcls2dK1d",
+    "Dcls3_1d",
+    "Dcls3d",
+    "DclsError",
+    "DepthwiseConv2d",
+    "LayerArgumentError",
+    "LoadReport",
+    "UnknownBackboneError",
+    "clamp_positions",
+    "construct_kernel",
+    "create_backbone",
+    "depthwise_conv2d",
+    "fold",
+    "list_backbones",
+    "load_checkpoint",
+    "parameter_roles",
+    "replace_convs",
+    "repulsive_loss",
+]

@@ -1,0 +1,68 @@
+"""Any timm model as a backbone."""
+
+from typing import Any, cast
+
+from timm.models._manipulate import group_with_matcher
+from torch import Tensor, nn
+
+from dcls.convnext import FeatureInfo, LayerScheme
+from dcls.errors import DclsError
+
+
+class TimmBackbone(nn.Module):
+    """A timm model with the interface of this package's backbones.
+
+    Feature maps are as timm gives them, without an added norm.
+
+    Args:
+        model: from `timm.create_model`.
+
+    Attributes:
+        feature_info: channels and stride of the last four feature maps, fewer if there are fewer.
+        num_features: channels before the head.
+        num_classes: outputs of the head.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        timm_model = cast(Any, model)
+        self.num_features: int = timm_model.num_features
+        self.num_classes: int = timm_model.num_classes
+        self.feature_info = tuple(
+            FeatureInfo(info["num_chs"], info["reduction"]) for info in timm_model.feature_info[-4:]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, num_classes); pooled features if num_classes is 0."""
+        logits: Tensor = self.model(x)
+        return logits
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The last feature maps (N, C, H, W), finest first.
+
+        Raises:
+            DclsError: if the model cannot give intermediate maps.
+        """
+        if not hasattr(self.model, "forward_intermediates"):
+            raise DclsError(
+                f"timm's {type(self.model).__name__} gives no feature maps; choose a backbone "
+                "with forward_intermediates, such as timm/resnet50 or any convnext."
+            )
+        maps: list[Tensor] = cast(Any, self.model).forward_intermediates(
+            x, indices=len(self.feature_info), intermediates_only=True
+        )
+        return maps
+
+    def layer_ids(self, scheme: LayerScheme, num_layers: int = 12) -> dict[str, int]:
+        """Layer number of every parameter, timm's own grouping spread over 0 to `num_layers` + 1.
+
+        The scheme only chooses between timm's fine (`layer_wise`) and coarse groups.
+        """
+        matcher = cast(Any, self.model).group_matcher(coarse=scheme == "stage_wise")
+        groups = group_with_matcher(self.model.named_parameters(), matcher, reverse=True)
+        last = max(groups.values()) or 1
+        return {
+            f"model.{name}": round(group / last * (num_layers + 1))
+            for name, group in groups.items()
+        }

@@ -1,0 +1,136 @@
+"""The one place where a configuration becomes objects: data, task and trainer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+import dcls
+from tasks.training.callbacks import PositionRecorder
+from tasks.training.loaders import Loading, TaskData
+from tasks.training.optimization import Optimization
+from tasks.training.task import Task
+from tasks.training.trainer import accumulation, build_trainer
+
+
+@dataclass
+class Job:
+    """Everything that a mode works with.
+
+    Args:
+        task: the model and how it is trained and scored.
+        data: the splits.
+        trainer: runs the loops.
+        checkpoint: what the user gave as `ckpt`.
+    """
+
+    task: Task
+    data: TaskData
+    trainer: L.Trainer
+    checkpoint: str | None
+
+    @property
+    def best_checkpoint(self) -> str:
+        """Path of the best checkpoint so far, empty if none was written."""
+        return self._best.best_model_path
+
+    def best_scores(self) -> dict[str, float]:
+        """The validation figure of the best checkpoint, by the name of its metric."""
+        score = self._best.best_model_score
+        return {} if score is None else {self.task.monitor: float(score)}
+
+    @property
+    def initial_positions(self) -> dict[str, Any]:
+        """Positions before training; empty if nothing was trained."""
+        recorders = [c for c in self._callbacks if isinstance(c, PositionRecorder)]
+        return recorders[0].initial
+
+    def load_weights(self, path: str) -> None:
+        """Load a checkpoint's weights into the backbone; strict.
+
+        Raises:
+            dcls.CheckpointError: if the file is no checkpoint or does not fit.
+        """
+        dcls.load_checkpoint(self.task.backbone, path)
+
+    @property
+    def _callbacks(self) -> list[Any]:
+        return list(getattr(self.trainer, "callbacks", []))
+
+    @property
+    def _best(self) -> ModelCheckpoint:
+        return next(c for c in self._callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+
+
+def build_data(config: DictConfig) -> TaskData:
+    """The data of group `dataset`; looks at the disk, but reads no sample."""
+    settings = _plain(config.dataset)
+    loading = Loading(**{key: settings.pop(key) for key in ("batch_size", "workers", "on_corrupt")})
+    for key in ("tasks", "image_size", "stem_stride"):
+        settings.pop(key, None)
+    data: TaskData = _factory(settings)(loading=loading)
+    data.check(config.mode)
+    return data
+
+
+def build_task(config: DictConfig, data: TaskData) -> Task:
+    """The task of group `task` around the backbone of group `backbone`."""
+    settings = _plain(config.task)
+    for key in ("name", "wing"):
+        settings.pop(key)
+    optim = _plain(config.optim)
+    optim.pop("total_batch_size")
+    task: Task = _factory(settings)(
+        backbone=_build_backbone(_plain(config.backbone), len(data.class_names), config.compile),
+        optimization=Optimization(**optim),
+        data=data,
+    )
+    return task
+
+
+def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> Job:
+    """Put the trainer to a task and its data.
+
+    Args:
+        config: the composed configuration.
+        data: see `build_data`.
+        task: see `build_task`.
+        folder: the run folder.
+    """
+    loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in config.logger.values()]
+    callbacks = [_factory(_plain(one))() for one in config.callbacks.values()]
+    trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
+    data.check_batches(config.mode, trainer.world_size)
+    if config.optim.total_batch_size is not None:
+        trainer.accumulate_grad_batches = accumulation(
+            config.optim.total_batch_size, data.loading.batch_size, trainer.world_size
+        )
+    return Job(task, data, trainer, config.ckpt)
+
+
+def _build_backbone(settings: dict[str, Any], num_classes: int, compiled: bool) -> nn.Module:
+    name, pretrained = settings.pop("name"), settings.pop("pretrained")
+    backbone = dcls.create_backbone(name, num_classes=num_classes, **settings)
+    if pretrained is not None:
+        dcls.load_checkpoint(backbone, pretrained, head=False)
+    if compiled:
+        backbone.compile()  # in place, so that the names in checkpoints stay as they are
+    return backbone
+
+
+def _factory(settings: dict[str, Any]) -> Callable[..., Any]:
+    # A partial, completed by plain Python: objects given to Hydra would be copied.
+    partial: Callable[..., Any] = instantiate(settings, _partial_=True, _convert_="all")
+    return partial
+
+
+def _plain(group: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(group, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

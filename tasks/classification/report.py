@@ -1,0 +1,69 @@
+"""What classification adds to a run's report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.classification.pictures import (
+    MOST_NUMBERED,
+    Mistake,
+    class_table,
+    confused_pairs,
+    confusion_picture,
+    mistakes_picture,
+    reliability_picture,
+)
+from tasks.reporting.page import Section
+
+
+@dataclass(frozen=True)
+class TestSummary:
+    """A finished test as plain arrays.
+
+    Args:
+        class_names: in label order.
+        confusion: counts, rows are the truth.
+        reliability: per confidence bin: count, mean confidence, accuracy.
+        worst: wrong predictions, highest loss first (see `TestRecord`).
+        pixels: mean and standard deviation that images were normalised with.
+    """
+
+    class_names: Sequence[str]
+    confusion: NDArray[np.int64]
+    reliability: Sequence[NDArray[np.float64]]
+    worst: Sequence[dict[str, Any]]
+    pixels: tuple[Sequence[float], Sequence[float]]
+
+
+def report_sections(summary: TestSummary) -> list[Section]:
+    """Confusions, classes, calibration and the worst predictions."""
+    names, counts = summary.class_names, summary.confusion
+    sections = [
+        Section(
+            "Confusion matrix",
+            tables=[confused_pairs(counts, names)] if len(names) > MOST_NUMBERED else [],
+            pictures=[confusion_picture(counts, names)],
+        ),
+        Section("Per class", tables=[class_table(counts, names)]),
+    ]
+    mistakes = [_mistake(item, summary) for item in summary.worst]
+    if mistakes:
+        sections.append(Section("Worst predictions", pictures=[mistakes_picture(mistakes)]))
+    else:
+        sections.append(Section("Worst predictions", "No test image was misclassified."))
+    sections.append(Section("Calibration", pictures=[reliability_picture(*summary.reliability)]))
+    return sections
+
+
+def _mistake(item: dict[str, Any], summary: TestSummary) -> Mistake:
+    mean, std = (np.asarray(values, np.float32) for values in summary.pixels)
+    pixels = item["image"].permute(1, 2, 0).numpy() * std + mean
+    return Mistake(
+        pixels=(pixels * 255).round().clip(0, 255).astype(np.uint8),
+        truth=summary.class_names[item["label"]],
+        predicted=summary.class_names[item["predicted"]],
+        confidence=item["confidence"],
+    )

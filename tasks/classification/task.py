@@ -1,0 +1,153 @@
+"""Image classification as a task."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from timm.data.mixup import Mixup
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from tasks.classification.data import ClassificationData
+from tasks.classification.report import TestSummary, report_sections
+from tasks.classification.scores import StageScores, TestRecord
+from tasks.errors import SettingError
+from tasks.reporting.page import Section
+from tasks.training.optimization import Optimization
+from tasks.training.task import Batch, Stage, Task
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How training targets are softened (arXiv 1710.09412, 1905.04899, 1512.00567).
+
+    Args:
+        mixup: alpha of mixup's beta distribution; 0: off.
+        cutmix: alpha of cutmix's; 0: off. With both on, each batch draws one of them.
+        smoothing: label smoothing.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.mixup, self.cutmix) < 0 or not 0 <= self.smoothing < 1:
+            raise SettingError(
+                f"task.mixing: mixup={self.mixup} and cutmix={self.cutmix} must not be negative, "
+                f"smoothing={self.smoothing} must lie within [0, 1)."
+            )
+
+    @property
+    def on(self) -> bool:
+        """Whether batches are mixed at all."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+class ClassificationTask(Task):
+    """Trains a backbone with soft or hard targets; scores top-1, top-5, loss and calibration.
+
+    Args:
+        backbone: gives logits (N, classes).
+        data: names the classes, and how images were normalised (for the report's pictures).
+        optimization: how parameters are updated.
+        mixing: arguments of `Mixing`: mixup, cutmix and label smoothing of training.
+        channels_last: memory layout of images; faster for depthwise convolutions.
+    """
+
+    monitor = "val/top1"
+    clamps_as_released = True
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        data: ClassificationData,
+        optimization: Optimization,
+        mixing: dict[str, float],
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__(optimization)
+        classes = len(data.class_names)
+        self.backbone = backbone
+        self.class_names = data.class_names
+        self.mixing = Mixing(**mixing)
+        self.pixels = (data.recipe.mean, data.recipe.std)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.val_scores = StageScores(classes, "val")
+        self.test_scores = StageScores(classes, "test")
+        self.record = TestRecord(classes)
+        self._mixer = (
+            Mixup(
+                self.mixing.mixup,
+                self.mixing.cutmix,
+                label_smoothing=self.mixing.smoothing,
+                num_classes=classes,
+            )
+            if self.mixing.on
+            else None
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of normalised images (N, 3, H, W)."""
+        logits: Tensor = self.backbone(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
+        """Loss of a batch; evaluation stages also score it."""
+        self.note_unreadable(batch)
+        if "image" not in batch:  # nothing readable in it
+            return self._no_loss()
+        images, labels = batch["image"], batch["label"]
+        if stage == "train":
+            loss = self._train_loss(images, labels)
+            self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+            return loss
+        logits = self(images).float()
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        self._scores(stage).update(logits, labels, losses)
+        if stage == "test":
+            self.record.update(images, logits, labels, losses)
+        return losses.mean()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation's figures."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test's figures and gather what the report shows."""
+        self._log_scores("test")
+        self.record.gather()
+
+    def sections(self) -> list[Section]:
+        """Confusions, classes, calibration and the worst predictions of the last test."""
+        return report_sections(
+            TestSummary(
+                class_names=self.class_names,
+                confusion=self.record.confusion.compute().cpu().numpy(),
+                reliability=[part.cpu().numpy() for part in self.record.reliability.compute()],
+                worst=self.record.worst,
+                pixels=self.pixels,
+            )
+        )
+
+    def _no_loss(self) -> Tensor:
+        """Zero, but of every parameter, so that distributed processes stay in step."""
+        return torch.stack([(p * 0.0).sum() for p in self.parameters()]).sum()
+
+    def _train_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        if self._mixer is None:
+            return F.cross_entropy(
+                self(images).float(), labels, label_smoothing=self.mixing.smoothing
+            )
+        even = len(images) - len(images) % 2  # mixing pairs the images of a batch
+        if even == 0:
+            return F.cross_entropy(self(images).float(), labels)
+        images, targets = self._mixer(images[:even], labels[:even])
+        return F.cross_entropy(self(images).float(), targets)
+
+    def _scores(self, stage: Literal["val", "test"]) -> StageScores:
+        return self.val_scores if stage == "val" else self.test_scores
+
+    def _log_scores(self, stage: Literal["val", "test"]) -> None:
+        values: dict[str, Any] = self._scores(stage).finish()
+        self.log_dict(values, prog_bar=stage == "val")

@@ -1,0 +1,118 @@
+"""From an image to a normalised tensor: timm's ImageNet recipe, and a plain one for small images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from PIL import Image
+from timm.data import create_transform
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+from torchvision.transforms import v2
+
+from tasks.errors import SettingError
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """How images are resized, augmented and normalised.
+
+    Args:
+        image_size: side of the network's input, pixels.
+        crop_fraction: evaluation resizes the short side to ``image_size / crop_fraction`` and
+            takes the centre (0.875: 256 for 224).
+        interpolation: `bicubic` or `bilinear`.
+        crop_scale: area of the random training crop relative to the image, smallest and largest;
+            None: the small-image recipe, a crop of the image padded by `crop_padding` pixels.
+        crop_padding: pixels added on each side before the small-image crop.
+        flip: probability of a horizontal flip.
+        rand_augment: a timm policy such as ``rand-m9-mstd0.5-inc1``, or None.
+        erase: probability of random erasing.
+        mean: per channel, of values in 0..1.
+        std: per channel, likewise.
+    """
+
+    image_size: int
+    crop_fraction: float
+    interpolation: str
+    crop_scale: tuple[float, float] | None
+    crop_padding: int
+    flip: float
+    rand_augment: str | None
+    erase: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or not 0 < self.crop_fraction <= 1:
+            raise SettingError(
+                f"dataset.recipe.image_size={self.image_size} must be at least 1, and "
+                f"dataset.recipe.crop_fraction={self.crop_fraction} within (0, 1]."
+            )
+        if self.crop_scale is None and self.rand_augment is not None:
+            raise SettingError(
+                "dataset.recipe.rand_augment needs dataset.recipe.crop_scale=[0.08,1.0]; the "
+                "small-image recipe has no such policy."
+            )
+
+
+def train_transform(recipe: ImageRecipe) -> Transform:
+    """The augmentations of training."""
+    if recipe.crop_scale is None:
+        return _small_train_transform(recipe)
+    transform = create_transform(
+        input_size=recipe.image_size,
+        is_training=True,
+        scale=tuple(recipe.crop_scale),
+        hflip=recipe.flip,
+        color_jitter=None,
+        auto_augment=recipe.rand_augment,
+        interpolation=recipe.interpolation,
+        mean=tuple(recipe.mean),
+        std=tuple(recipe.std),
+        re_prob=recipe.erase,
+        re_mode="pixel",
+        re_count=1,
+    )
+    return cast(Transform, transform)
+
+
+def eval_transform(recipe: ImageRecipe) -> Transform:
+    """Resize the short side, take the centre, normalise."""
+    side = round(recipe.image_size / recipe.crop_fraction)
+    return v2.Compose(
+        [
+            v2.Resize(side, interpolation=_interpolation(recipe)),
+            v2.CenterCrop(recipe.image_size),
+            *_to_normalised(recipe),
+        ]
+    )
+
+
+def _small_train_transform(recipe: ImageRecipe) -> Transform:
+    steps: list[Callable[..., object]] = [
+        v2.Resize((recipe.image_size, recipe.image_size), interpolation=_interpolation(recipe))
+    ]
+    if recipe.crop_padding:
+        steps.append(v2.RandomCrop(recipe.image_size, recipe.crop_padding, padding_mode="reflect"))
+    if recipe.flip:
+        steps.append(v2.RandomHorizontalFlip(recipe.flip))
+    steps += _to_normalised(recipe)
+    if recipe.erase:
+        steps.append(RandomErasing(recipe.erase, mode="pixel", max_count=1, device="cpu"))
+    return v2.Compose(steps)
+
+
+def _to_normalised(recipe: ImageRecipe) -> list[Callable[..., object]]:
+    return [
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(list(recipe.mean), list(recipe.std)),
+    ]
+
+
+def _interpolation(recipe: ImageRecipe) -> v2.InterpolationMode:
+    return v2.InterpolationMode(recipe.interpolation)

@@ -1,0 +1,1 @@
+"""What every task shares: the task base, optimization, data loading and the trainer."""

@@ -1,0 +1,16 @@
+"""Python objects brought together from the processes of a distributed run."""
+
+from typing import TypeVar
+
+import torch.distributed as dist
+
+Item = TypeVar("Item")
+
+
+def gather_lists(items: list[Item]) -> list[Item]:
+    """The items of all processes, in the order of their ranks; every process must call it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return items
+    parts: list[list[Item] | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, items)
+    return [item for part in parts if part is not None for item in part]

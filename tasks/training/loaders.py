@@ -1,0 +1,205 @@
+"""Data loading shared by the tasks: splits, batches, unreadable samples, shards of a distributed run."""
+
+import os
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
+
+from tasks.errors import DatasetError, SettingError
+
+Split = Literal["train", "val", "test"]
+Sample = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How samples become batches.
+
+    Args:
+        batch_size: samples per process and step.
+        workers: loading processes, or `auto`: one less than the cores of this process, at most 8.
+        on_corrupt: `skip` a sample that cannot be read (counted, its path logged once), or raise
+            an `error`.
+    """
+
+    batch_size: int
+    workers: int | Literal["auto"] = "auto"
+    on_corrupt: Literal["skip", "error"] = "skip"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise SettingError(f"dataset.batch_size={self.batch_size} must be at least 1.")
+        if self.on_corrupt not in ("skip", "error"):
+            raise SettingError(f"dataset.on_corrupt={self.on_corrupt} must be skip or error.")
+
+    @property
+    def worker_count(self) -> int:
+        """Number of loading processes."""
+        if self.workers != "auto":
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
+        return max(0, min(8, (cores or 1) // max(1, local) - 1))
+
+
+class Readable(Dataset[Sample]):
+    """A dataset whose unreadable samples become a note instead of an exception.
+
+    Args:
+        samples: the dataset; reading a bad sample raises `OSError`, `ValueError` or `SyntaxError`
+            (as Pillow does).
+        path_of: path of a sample by its index, for the note.
+        on_corrupt: as in `Loading`.
+    """
+
+    def __init__(
+        self, samples: Dataset[Sample], path_of: Callable[[int], str], on_corrupt: str
+    ) -> None:
+        self.samples = samples
+        self.path_of = path_of
+        self.on_corrupt = on_corrupt
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self.samples))
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample, or ``{"unreadable": path}``."""
+        try:
+            return self.samples[index]
+        except (OSError, ValueError, SyntaxError) as error:
+            path = self.path_of(index)
+            if self.on_corrupt == "error":
+                raise DatasetError(
+                    f"{path} cannot be read: {error}. Replace or remove the file, or set "
+                    "dataset.on_corrupt=skip to go on without it."
+                ) from error
+            return {"unreadable": path}
+
+
+class Shard(Dataset[Sample]):
+    """One process's part of an evaluation split, in which no sample is scored twice.
+
+    All shards have the same length, so that the processes stay in step; where the split does not
+    divide evenly, the missing last sample is ``{"padding": True}``, which the batch leaves out.
+    """
+
+    def __init__(self, samples: Dataset[Sample], rank: int, world: int) -> None:
+        self.samples = samples
+        self.rank = rank
+        self.world = world
+        self.total = len(cast(Sized, samples))
+
+    def __len__(self) -> int:
+        return -(-self.total // self.world)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample of this process, or padding."""
+        position = self.rank + index * self.world
+        return self.samples[position] if position < self.total else {"padding": True}
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Batch the readable samples; `unreadable` lists the paths of the others.
+
+    A batch of which nothing is left (all padding, or all unreadable) has no other entry.
+    """
+    unreadable = [sample["unreadable"] for sample in samples if "unreadable" in sample]
+    kept = [s for s in samples if "unreadable" not in s and "padding" not in s]
+    batch: dict[str, Any] = default_collate(kept) if kept else {}
+    batch["unreadable"] = unreadable
+    return batch
+
+
+class TaskData(L.LightningDataModule):
+    """The splits of a dataset, whatever the task.
+
+    A subclass defines `dataset(split)` and the facts below.
+
+    Args:
+        name: name of the dataset, for reports.
+        loading: how samples become batches.
+    """
+
+    class_names: tuple[str, ...]
+    test_split: Split = "test"
+
+    def __init__(self, name: str, loading: Loading) -> None:
+        super().__init__()
+        self.name = name
+        self.loading = loading
+        self._cache: dict[Split, Dataset[Sample]] = {}
+
+    def dataset(self, split: Split) -> Dataset[Sample]:
+        """The samples of a split, transformed for training or evaluation."""
+        raise NotImplementedError
+
+    def split(self, split: Split) -> Dataset[Sample]:
+        """`dataset(split)`, made once."""
+        if split not in self._cache:
+            self._cache[split] = self.dataset(split)
+        return self._cache[split]
+
+    def count(self, split: Split) -> int:
+        """Number of samples of a split."""
+        return len(cast(Sized, self.split(split)))
+
+    def check(self, mode: str) -> None:
+        """Raise `DatasetError` if a split that the mode needs is empty."""
+        needed: tuple[Split, ...] = ("train", "val") if mode == "fit" else ()
+        for split in (*needed, self.test_split):
+            if self.count(split) == 0:
+                raise DatasetError(
+                    f"The {split} split of dataset={self.name} is empty. Check dataset.root, or "
+                    "run dataset=shapes."
+                )
+
+    def check_batches(self, mode: str, processes: int) -> None:
+        """Raise `SettingError` if training would have no full batch."""
+        size, most = self.loading.batch_size, self.count("train") // processes if mode == "fit" else 0
+        if mode == "fit" and most < size:
+            raise SettingError(
+                f"dataset.batch_size={size} leaves no training batch: {self.name} has "
+                f"{self.count('train')} training samples for {processes} process(es). Set "
+                f"dataset.batch_size={most} or less."
+            )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches of equal size; an incomplete last one is dropped."""
+        samples = self.split("train")
+        world = self._world()
+        sampler = (
+            DistributedSampler(samples, world, self._rank(), shuffle=True, drop_last=True)
+            if world > 1
+            else None
+        )
+        return self._loader(samples, sampler=sampler, shuffle=sampler is None, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split in order, each sample once over all processes."""
+        return self._loader(Shard(self.split("val"), self._rank(), self._world()))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test split in order, each sample once over all processes."""
+        return self._loader(Shard(self.split(self.test_split), self._rank(), self._world()))
+
+    def _loader(self, samples: Dataset[Sample], **options: Any) -> DataLoader[Any]:
+        workers = self.loading.worker_count
+        return DataLoader(
+            samples,
+            batch_size=self.loading.batch_size,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=collate,
+            **options,
+        )
+
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
+
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0

@@ -1,0 +1,126 @@
+"""How parameters are updated: the settings, their groups, and the optimizer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from dcls.positions import parameter_roles
+from tasks.errors import SettingError
+
+PositionRecipe = Literal["intended", "released"]
+"""`intended`: positions learn at five times the rate and are clamped, in every task.
+`released`: as the authors' code does it, where layer decay loses the factor five and only
+classification clamps."""
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """The settings of one training run's updates (group `optim`).
+
+    Rates are per optimizer step, `warmup_epochs` and `repulsion_start_epoch` in epochs;
+    `warmup_steps`, if above zero, wins over `warmup_epochs`. `layer_decay` multiplies the rate by
+    that factor for every layer below the head (1.0: off); `layer_scheme` and `layer_count` say how
+    the backbone numbers its layers. `repulsion_start_epoch` and `ema_decay` may be None: off.
+    """
+
+    lr: float
+    weight_decay: float
+    betas: tuple[float, float]
+    eps: float
+    schedule: Literal["cosine", "constant"]
+    warmup_epochs: float
+    warmup_steps: int
+    min_lr: float
+    layer_decay: float
+    layer_scheme: Literal["layer_wise", "stage_wise"]
+    layer_count: int
+    positions: PositionRecipe
+    repulsion_start_epoch: int | None
+    ema_decay: float | None
+
+    def __post_init__(self) -> None:
+        if self.positions not in ("intended", "released"):
+            raise SettingError(
+                f"optim.positions={self.positions} does not exist; choose intended or released."
+            )
+        if self.lr <= 0 or not 0 < self.layer_decay <= 1:
+            raise SettingError(
+                f"optim.lr={self.lr} must be above 0 and optim.layer_decay={self.layer_decay} "
+                "within (0, 1]."
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise SettingError(
+                f"optim.ema_decay={self.ema_decay} must lie between 0 and 1, or be null for off."
+            )
+
+
+def parameter_groups(
+    model: nn.Module, optimization: Optimization, layer_ids: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Sort the trainable parameters of `model` into optimizer groups.
+
+    A group holds the parameters of one rate and one weight decay. Vectors (biases, norms, layer
+    scales) are not decayed; the special parameters of a layer (positions, widths) are treated as
+    that layer declares. With layer decay, a parameter of layer `i` learns at
+    ``lr * layer_decay ** (layer_count + 1 - i)``.
+
+    Args:
+        model: the whole task.
+        optimization: rates and decays.
+        layer_ids: layer number of each backbone parameter by its name in `model`; a parameter
+            that is not named belongs to the head, the last layer.
+
+    Returns:
+        Groups with `params`, `lr`, `weight_decay`, and `name`, lowest layer first. Together they
+        hold every trainable parameter exactly once.
+    """
+    roles = parameter_roles(model)
+    last = optimization.layer_count + 1
+    groups: dict[tuple[int, str, float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        layer = layer_ids.get(name, last) if optimization.layer_decay < 1 else last
+        rate = optimization.lr * optimization.layer_decay ** (last - layer)
+        role = roles.get(name)
+        decays = parameter.ndim > 1 if role is None else role.weight_decay
+        if role is not None and not _loses_role(optimization):
+            rate *= role.lr_scale
+        kind = "decay" if decays else "no_decay"
+        label = kind if role is None else "special"
+        key = (layer, label, rate, optimization.weight_decay if decays else 0.0)
+        groups.setdefault(key, []).append(parameter)
+    result = [
+        {"params": params, "lr": rate, "weight_decay": decay, "name": f"{label}_{layer}"}
+        for (layer, label, rate, decay), params in sorted(groups.items(), key=lambda item: item[0])
+    ]
+    _assert_each_once(model, result)
+    return result
+
+
+def _loses_role(optimization: Optimization) -> bool:
+    return optimization.positions == "released" and optimization.layer_decay < 1
+
+
+def _assert_each_once(model: nn.Module, groups: list[dict[str, Any]]) -> None:
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    wanted = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    assert len(grouped) == len(set(grouped)), "a parameter stands in two groups"
+    assert set(grouped) == wanted, "a trainable parameter is in no group"
+
+
+def build_optimizer(
+    groups: list[dict[str, Any]], optimization: Optimization
+) -> torch.optim.Optimizer:
+    """AdamW over the given groups, in its fused form where the device has one."""
+    fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(
+        groups,
+        lr=optimization.lr,
+        betas=tuple(optimization.betas),
+        eps=optimization.eps,
+        fused=fused or None,
+    )

@@ -1,0 +1,58 @@
+"""Learning-rate schedules as pure functions from the step to a factor of the base rate."""
+
+import math
+from collections.abc import Callable
+
+from tasks.errors import SettingError
+
+Factor = Callable[[int], float]
+
+
+def warmup_steps(epochs: float, steps: int, steps_per_epoch: float) -> int:
+    """Length of the warm-up in optimizer steps; `steps`, if above zero, wins over `epochs`."""
+    return steps if steps > 0 else round(epochs * steps_per_epoch)
+
+
+def constant(warmup: int) -> Factor:
+    """Linear from 0 to 1 over the warm-up, then 1."""
+    return lambda step: _ramp(step, warmup) if step < warmup else 1.0
+
+
+def cosine(total: int, warmup: int, floor: float) -> Factor:
+    """Linear warm-up from 0, then half a cosine from 1 to `floor` (arXiv 1608.03983, one cycle).
+
+    Args:
+        total: optimizer steps of the run.
+        warmup: of these, steps of the warm-up; the last of them has factor 1.
+        floor: smallest factor, min_lr / lr, neared at the last step.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return _ramp(step, warmup)
+        progress = min(1.0, (step - warmup) / max(1, total - warmup))
+        return floor + 0.5 * (1.0 - floor) * (1.0 + math.cos(math.pi * progress))
+
+    return factor
+
+
+def schedule(name: str, total: int, warmup: int, floor: float) -> Factor:
+    """The schedule of that name.
+
+    Raises:
+        SettingError: for an unknown name, or a warm-up longer than the run.
+    """
+    if warmup > total:
+        raise SettingError(
+            f"The warm-up takes {warmup} steps, but the whole run only {total}. Lower "
+            "optim.warmup_epochs (or optim.warmup_steps), or raise trainer.max_epochs."
+        )
+    if name == "cosine":
+        return cosine(total, warmup, floor)
+    if name == "constant":
+        return constant(warmup)
+    raise SettingError(f"optim.schedule={name} does not exist; choose cosine or constant.")
+
+
+def _ramp(step: int, warmup: int) -> float:
+    return step / max(1, warmup - 1) if warmup > 1 else 1.0

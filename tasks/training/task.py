@@ -1,0 +1,103 @@
+"""The base of all tasks: a LightningModule of hooks, with nothing of any single task in it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from dcls.positions import clamp_positions, repulsive_loss
+from tasks.reporting.page import Section
+from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
+from tasks.training.schedule import schedule, warmup_steps
+
+logger = logging.getLogger(__name__)
+
+Stage = Literal["train", "val", "test"]
+Batch = dict[str, Any]
+
+
+class Task(L.LightningModule):
+    """A model that trains and scores itself.
+
+    A task defines `backbone`, `shared_step` and `sections`, and names the metric that picks its
+    best checkpoint.
+
+    Args:
+        optimization: how parameters are updated.
+    """
+
+    monitor: ClassVar[str]
+    monitor_mode: ClassVar[Literal["max", "min"]] = "max"
+    clamps_as_released: ClassVar[bool] = False
+    backbone: nn.Module
+
+    def __init__(self, optimization: Optimization) -> None:
+        super().__init__()
+        self.optimization = optimization
+        self.unreadable: set[str] = set()
+
+    def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
+        """Loss of a batch; logs what that stage is scored by."""
+        raise NotImplementedError
+
+    def sections(self) -> list[Section]:
+        """What the task adds to the report after a test."""
+        raise NotImplementedError
+
+    def note_unreadable(self, batch: Batch) -> None:
+        """Log each path that could not be read once, and count it."""
+        for path in batch["unreadable"]:
+            if path not in self.unreadable:
+                self.unreadable.add(path)
+                logger.warning("skipped an unreadable sample: %s", path)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Loss of the task, and the repulsion of positions from its epoch on."""
+        loss = self.shared_step(batch, "train")
+        start = self.optimization.repulsion_start_epoch
+        if start is not None and self.current_epoch > start:
+            loss = loss + repulsive_loss(self) ** 2
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Score a batch of the validation split."""
+        self.shared_step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Score a batch of the test split."""
+        self.shared_step(batch, "test")
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then clamp: any average of the weights taken afterwards lies within bounds."""
+        super().optimizer_step(*args, **kwargs)
+        if self.optimization.positions == "intended" or self.clamps_as_released:
+            clamp_positions(self)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over the declared groups, and a schedule that steps with every update."""
+        settings = self.optimization
+        optimizer = build_optimizer(
+            parameter_groups(self, settings, self._layer_ids()),
+            settings,
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule())
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "frequency": 1},
+        }
+
+    def _schedule(self) -> Callable[[int], float]:
+        settings = self.optimization
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        warmup = warmup_steps(settings.warmup_epochs, settings.warmup_steps, per_epoch)
+        return schedule(settings.schedule, total, warmup, settings.min_lr / settings.lr)
+
+    def _layer_ids(self) -> dict[str, int]:
+        if self.optimization.layer_decay == 1:
+            return {}
+        own = self.backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
+        return {f"backbone.{name}": layer for name, layer in own.items()}

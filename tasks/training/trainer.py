@@ -1,0 +1,114 @@
+"""The Lightning trainer of a job."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+
+from tasks.errors import SettingError
+from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, RateLogger
+from tasks.training.task import Task
+
+BEST, LAST = "best", "last"
+
+
+def build_trainer(
+    settings: dict[str, Any],
+    task: Task,
+    folder: Path,
+    loggers: list[Logger],
+    callbacks: list[Callback],
+) -> L.Trainer:
+    """A trainer that keeps its checkpoints in `folder` and stops at a loss that is no number.
+
+    Args:
+        settings: arguments of `lightning.Trainer` (group `trainer`); `precision` may be `auto`.
+        task: names the metric that picks the best checkpoint.
+        folder: the run folder.
+        loggers: see group `logger`.
+        callbacks: the user's own, after the built-in ones.
+    """
+    _quiet()
+    precision = settings["precision"]
+    if precision == "auto":
+        settings = settings | {"precision": _device_precision(settings["accelerator"])}
+    built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
+    if task.optimization.ema_decay is not None:
+        built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
+    if sys.stderr.isatty() or sys.stdout.isatty():
+        built_in.append(RichProgressBar(leave=False))
+    try:
+        return L.Trainer(
+            default_root_dir=folder,
+            logger=loggers,
+            callbacks=[*built_in, *callbacks],
+            enable_progress_bar=any(isinstance(c, RichProgressBar) for c in built_in),
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the data gives each process its shard
+            num_sanity_val_steps=0,
+            **settings,
+        )
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise SettingError(
+            f"The trainer's settings do not work here: {error} See group trainer: "
+            f"{', '.join(f'trainer.{key}={value}' for key, value in settings.items())}."
+        ) from error
+
+
+def accumulation(total: int | None, batch_size: int, processes: int) -> int:
+    """Batches per optimizer step that make up a total batch.
+
+    Args:
+        total: samples per optimizer step over all processes, or None: no accumulation.
+        batch_size: samples per batch and process.
+        processes: number of processes.
+
+    Raises:
+        SettingError: if the total is no multiple of what one step of all processes holds.
+    """
+    if total is None:
+        return 1
+    if total % (batch_size * processes):
+        raise SettingError(
+            f"optim.total_batch_size={total} is no multiple of dataset.batch_size="
+            f"{batch_size} x {processes} process(es). Choose a batch size that divides "
+            f"{total // processes}, or optim.total_batch_size=null."
+        )
+    return total // (batch_size * processes)
+
+
+def _checkpoints(task: Task, folder: Path) -> list[Callback]:
+    common = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
+    best = ModelCheckpoint(
+        filename=BEST,
+        monitor=task.monitor,
+        mode=task.monitor_mode,
+        auto_insert_metric_name=False,
+        **common,
+    )
+    return [best, ModelCheckpoint(filename=LAST, monitor=None, **common)]
+
+
+def _device_precision(accelerator: str) -> str:
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _quiet() -> None:
+    """Silence notes of Lightning that say nothing about this program or its settings."""
+    for text in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*Trying to infer the `batch_size`.*",
+        ".*You are using `torch.load` with `weights_only=False`.*",
+        ".*does not have a `.*_dataloader`.*",
+        ".*dirpath has changed.*",
+        ".*It is recommended to use `self.log.*sync_dist=True`.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)

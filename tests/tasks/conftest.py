@@ -1,0 +1,82 @@
+"""The command line, driven for real on tiny models and images."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+TINY = (
+    "trainer=cpu",
+    "trainer.max_epochs=1",
+    "trainer.log_every_n_steps=1",
+    "optim.warmup_epochs=0",
+    "dataset.workers=0",
+    "dataset.batch_size=8",
+    "dataset.image_size=16",
+    "+backbone.depths=[1,1,1,1]",
+    "+backbone.dims=[4,4,8,8]",
+)
+TINY_SHAPES = (*TINY, "dataset.counts={train:24,val:10,test:13}")
+
+
+@dataclass
+class Ended:
+    """How a command ended: exit code, both streams, and the run folders it left."""
+
+    code: int
+    out: str
+    err: str
+    folders: list[Path]
+
+    @property
+    def folder(self) -> Path:
+        assert len(self.folders) == 1, (self.folders, self.out, self.err)
+        return self.folders[0]
+
+    @property
+    def results(self) -> dict:
+        return json.loads((self.folder / "results.json").read_text())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Call `python -m tasks.run` with overrides, in this process, from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*overrides: str) -> Ended:
+        from tasks.run import main
+
+        before = set(tmp_path.glob("runs/*/*"))
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["tasks.run", *overrides])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        out, err = capfd.readouterr()
+        return Ended(code, out, err, sorted(set(tmp_path.glob("runs/*/*")) - before))
+
+    return call
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """A small image-folder dataset with train and val splits of two classes."""
+    import numpy as np
+    from PIL import Image
+
+    root = tmp_path / "pictures"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 5)):
+        for level, name in ((60, "dark"), (190, "light")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.normal(level, 20, (20, 24, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root

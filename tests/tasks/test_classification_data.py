@@ -1,0 +1,166 @@
+"""Class folders, idx files, unreadable images and shards."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+from PIL import Image
+
+from tasks.classification.datasets import read_idx
+from tasks.classification.transforms import ImageRecipe, eval_transform, train_transform
+from tasks.errors import DatasetError, SettingError
+from tasks.training.loaders import Readable, Shard, collate
+
+RECIPE = {
+    "image_size": 224,
+    "crop_fraction": 0.875,
+    "interpolation": "bicubic",
+    "crop_scale": (0.08, 1.0),
+    "crop_padding": 0,
+    "flip": 0.5,
+    "rand_augment": "rand-m9-mstd0.5-inc1",
+    "erase": 0.25,
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+}
+
+
+def write_idx(path, values, packed):
+    content = struct.pack(">HBB", 0, 8, values.ndim)
+    content += struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
+    if packed:
+        path.with_suffix(".gz").write_bytes(gzip.compress(content))
+    else:
+        path.write_bytes(content)
+
+
+@pytest.fixture(params=[True, False], ids=["gzipped", "plain"])
+def fashion(request, tmp_path):
+    root = tmp_path / "fashion"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 30), ("t10k", 12)):
+        images = rng.integers(0, 256, (count, 28, 28), np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        write_idx(root / f"{part}-images-idx3-ubyte", images, request.param)
+        write_idx(root / f"{part}-labels-idx1-ubyte", labels, request.param)
+    return root
+
+
+def test_the_fashion_mnist_experiment_runs(run, fashion):
+    ended = run(
+        "experiment=fashion_mnist",
+        f"dataset.root={fashion}",
+        "dataset.val_count=10",
+        *TINY,
+        "dataset.image_size=28",
+    )
+    assert ended.code == 0, ended.err
+    assert ended.results["facts"]["train_samples"] == 20
+    assert ended.results["facts"]["val_samples"] == 10
+
+
+def test_a_broken_idx_file_is_named(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"\x00\x00\x08\x03\x00")
+    with pytest.raises(DatasetError, match="train-images-idx3-ubyte is not a readable idx file"):
+        read_idx(tmp_path, "train-images-idx3-ubyte")
+
+
+def test_a_missing_idx_file_shows_the_expected_tree(tmp_path):
+    with pytest.raises(DatasetError, match=r"t10k-labels-idx1-ubyte(.|\n)*dataset=shapes"):
+        read_idx(tmp_path, "train-images-idx3-ubyte")
+
+
+def test_a_class_folder_run_and_its_test_split(run, image_folder):
+    ended = run(*TINY, "dataset=imagefolder", f"dataset.root={image_folder}", "dataset.batch_size=4")
+    assert ended.code == 0, ended.err
+    results = ended.results
+    assert results["facts"]["test_split"] == "val"
+    assert results["metrics"]["test/top1"] == pytest.approx(results["metrics"]["val/top1"])
+
+
+def test_an_unreadable_image_is_skipped_logged_once_and_counted(run, image_folder):
+    (image_folder / "val" / "dark" / "0.png").write_bytes(b"not a picture")
+    (image_folder / "train" / "dark" / "0.png").write_bytes(b"not a picture")
+    ended = run(
+        *TINY,
+        "dataset=imagefolder",
+        f"dataset.root={image_folder}",
+        "dataset.batch_size=4",
+        "trainer.max_epochs=2",
+    )
+    assert ended.code == 0, ended.err
+    assert ended.results["facts"]["unreadable_samples"] == 2
+    assert ended.err.count("val/dark/0.png") == 1
+
+
+def test_an_unreadable_image_is_an_error_if_asked_for(run, image_folder):
+    (image_folder / "val" / "light" / "3.png").write_bytes(b"not a picture")
+    ended = run(
+        *TINY,
+        "dataset=imagefolder",
+        f"dataset.root={image_folder}",
+        "dataset.batch_size=4",
+        "dataset.on_corrupt=error",
+    )
+    assert ended.code == 1
+    assert "3.png" in ended.err
+    assert "dataset.on_corrupt=skip" in ended.err
+
+
+def test_shards_cover_every_sample_once():
+    samples = [{"value": i} for i in range(7)]
+    shards = [Shard(samples, rank, 3) for rank in range(3)]
+    assert {len(shard) for shard in shards} == {3}
+    seen = [s["value"] for shard in shards for s in (shard[i] for i in range(3)) if "value" in s]
+    assert sorted(seen) == list(range(7))
+
+
+def test_collate_leaves_out_padding_and_notes_unreadable():
+    batch = collate([{"x": torch.ones(2)}, {"padding": True}, {"unreadable": "a.png"}])
+    assert batch["x"].shape == (1, 2)
+    assert batch["unreadable"] == ["a.png"]
+    assert collate([{"padding": True}]) == {"unreadable": []}
+
+
+def test_readable_passes_other_errors_on():
+    class Broken:
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise KeyError(index)
+
+    with pytest.raises(KeyError):
+        Readable(Broken(), str, "skip")[0]
+
+
+def test_evaluation_is_bicubic_256_then_the_centre_224():
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    out = eval_transform(ImageRecipe(**RECIPE))(image)
+    by_hand = image.resize((341, 256), Image.Resampling.BICUBIC)
+    left, top = round((341 - 224) / 2), (256 - 224) // 2
+    crop = np.asarray(by_hand.crop((left, top, left + 224, top + 224)), np.float32) / 255
+    expected = (crop - np.array(RECIPE["mean"])) / np.array(RECIPE["std"])
+    np.testing.assert_allclose(out.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+
+
+def test_training_follows_the_recipe():
+    steps = [type(step).__name__ for step in train_transform(ImageRecipe(**RECIPE)).transforms]
+    assert steps == [
+        "RandomResizedCropAndInterpolation",
+        "RandomHorizontalFlip",
+        "RandAugment",
+        "MaybeToTensor",
+        "Normalize",
+        "RandomErasing",
+    ]
+
+
+def test_a_recipe_that_contradicts_itself_is_refused():
+    with pytest.raises(SettingError, match="crop_scale"):
+        ImageRecipe(**(RECIPE | {"crop_scale": None}))

@@ -1,0 +1,96 @@
+"""Every shipped config is found by glob, composed, and made into objects."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+import conf
+import dcls
+from tasks.training.optimization import Optimization
+
+ROOT = Path(conf.__file__).parent
+FILES = sorted(
+    path.relative_to(ROOT).with_suffix("")
+    for path in ROOT.glob("*/*.yaml")
+)
+EXPERIMENTS = [path.name for path in FILES if path.parent.name == "experiment"]
+
+
+def composed(*overrides):
+    with initialize_config_module("conf", version_base="1.3"):
+        return compose("run", overrides=list(overrides), return_hydra_config=False)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_config_composes_and_resolves(path):
+    config = composed(f"{path.parent}={path.name}")
+    missing = OmegaConf.missing_keys(config)
+    assert missing <= {"dataset.root"}
+    config = composed(f"{path.parent}={path.name}", *(f"{key}=x" for key in missing))
+    OmegaConf.to_container(config, resolve=True)
+    optim = OmegaConf.to_container(config.optim, resolve=True)
+    optim.pop("total_batch_size")
+    assert Optimization(**optim).lr > 0
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "backbone"], ids=str)
+def test_every_backbone_config_builds_its_backbone(path):
+    import torch
+
+    settings = OmegaConf.to_container(composed(f"backbone={path.name}").backbone, resolve=True)
+    settings.pop("pretrained")
+    name = settings.pop("name")
+    with torch.device("meta"):
+        assert dcls.create_backbone(name, num_classes=7, **settings).num_classes == 7
+
+
+@pytest.mark.parametrize("group", ["logger", "callbacks"])
+def test_every_logger_and_callback_can_be_made(group, tmp_path):
+    for path in (p for p in FILES if p.parent.name == group):
+        for one in composed(f"{group}={path.name}")[group].values():
+            extra = {"save_dir": str(tmp_path)} if group == "logger" else {}
+            assert instantiate(one, **extra) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("imagenet_")])
+def test_imagenet_recipes_are_the_published_ones(name):
+    config = composed(f"experiment={name}", "dataset.root=/x")
+    drop_path = {"tiny": 0.1, "small": 0.4, "base": 0.5}[name.rsplit("_", 1)[-1]]
+    assert config.experiment.task == "cls"
+    assert config.backbone.name == name.removeprefix("imagenet_")
+    assert config.backbone.drop_path_rate == drop_path
+    assert config.backbone.layer_scale == 1e-6
+    assert config.backbone.stem_stride == 4
+    optim = config.optim
+    assert (optim.lr, optim.weight_decay, optim.min_lr) == (4e-3, 0.05, 1e-6)
+    assert (optim.warmup_epochs, optim.schedule) == (20, "cosine")
+    assert (optim.ema_decay, optim.total_batch_size) == (0.9999, 4096)
+    assert (optim.layer_decay, optim.positions, optim.repulsion_start_epoch) == (1, "intended", 20)
+    assert config.trainer.max_epochs == 300
+    assert config.task.mixing == {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1}
+    recipe = config.dataset.recipe
+    assert (recipe.rand_augment, recipe.erase) == ("rand-m9-mstd0.5-inc1", 0.25)
+    assert (recipe.image_size, recipe.crop_fraction, recipe.interpolation) == (224, 0.875, "bicubic")
+
+
+def test_every_experiment_says_its_command():
+    for name in EXPERIMENTS:
+        head = (ROOT / "experiment" / f"{name}.yaml").read_text()
+        assert f"experiment={name}" in head
+
+
+def test_an_experiment_of_another_task_is_refused():
+    from omegaconf import open_dict
+
+    from tasks.errors import SettingError
+    from tasks.settings import check_experiment
+
+    config = composed("experiment=fashion_mnist", "dataset.root=/x")
+    check_experiment(config, "fashion_mnist")
+    with open_dict(config):
+        config.task.name = "seg"
+    with pytest.raises(SettingError, match="recipe of task=cls"):
+        check_experiment(config, "fashion_mnist")

@@ -1,0 +1,50 @@
+"""Two processes on the processor give what one gives, alone and within a sweep."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import TINY_SHAPES
+
+DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1")
+
+
+def launch(cwd, *overrides):
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.run", *overrides],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def test_a_distributed_sweep_scores_every_sample_once(tmp_path, run):
+    """One sweep of two jobs of two processes covers relaunching, folders, shards and clean-up."""
+    fitted = run(*TINY_SHAPES)
+    best = fitted.folder / "checkpoints/best.ckpt"
+    tiny = [item for item in TINY_SHAPES if not item.startswith("trainer")]
+    distributed = tmp_path / "distributed"
+    distributed.mkdir()
+    # 13 test images on two processes: one of the shards is padded
+    ended = launch(distributed, *tiny, *DDP, "mode=test", f"ckpt={best}", "-m", "seed=0,1")
+    assert ended.returncode == 0, ended.stderr
+    files = sorted(distributed.glob("runs/cls/*/*/results.json"))
+    assert len(files) == 2
+    assert len(list(distributed.glob("runs/cls/*"))) == 1
+    for file in files:
+        metrics = json.loads(file.read_text())["metrics"]
+        for name in ("test/top1", "test/top5", "test/loss", "test/ece"):
+            assert metrics[name] == pytest.approx(fitted.results["metrics"][name], abs=1e-5), name
+
+
+def test_distributed_training_keeps_the_processes_together(tmp_path):
+    tiny = [item for item in TINY_SHAPES if not item.startswith("trainer")]
+    ended = launch(tmp_path, *tiny, *DDP, "dataset.batch_size=4")
+    assert ended.returncode == 0, ended.stderr
+    (file,) = tmp_path.glob("runs/cls/*/results.json")
+    results = json.loads(file.read_text())
+    assert results["facts"]["steps"] == 3
+    assert len(list(tmp_path.glob("runs/cls/*"))) == 1
