@@ -1,5 +1,6 @@
 """The Lightning trainer of a job."""
 
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -110,5 +111,10 @@ def _quiet() -> None:
         ".*does not have a `.*_dataloader`.*",
         ".*dirpath has changed.*",
         ".*It is recommended to use `self.log.*sync_dist=True`.*",
+        ".*isinstance.treespec, LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message=text)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False  # it prints by itself; the root logger would print again

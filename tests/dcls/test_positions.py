@@ -16,14 +16,15 @@ def layer(version: str = "v0", count: int = 3) -> Dcls2d:
     return Dcls2d(2, 2, count, padding=2, dilated_kernel_size=5, groups=2, version=version)
 
 
-def with_shared_positions() -> nn.Sequential:
-    model = nn.Sequential(layer(), nn.ReLU(), layer("gauss"), nn.Sequential(layer()))
-    model[3][0].P = model[0].P
-    return model
+def with_shared_positions() -> tuple[nn.Module, list[Dcls2d]]:
+    """A model and its three layers; the first and the last share positions."""
+    layers = [layer(), layer("gauss"), layer()]
+    layers[2].P = layers[0].P
+    return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.Sequential(layers[2])), layers
 
 
 def test_roles_name_each_special_parameter_once() -> None:
-    model = with_shared_positions()
+    model, _ = with_shared_positions()
     assert parameter_roles(model) == {"0.P": POSITIONS, "2.P": POSITIONS, "2.SIG": POSITIONS}
     assert set(parameter_roles(model)) <= dict(model.named_parameters()).keys()
     assert parameter_roles(layer("max")) == {"P": POSITIONS, "SIG": POSITIONS}
@@ -41,12 +42,12 @@ def test_roles_use_the_name_of_the_model_for_positions_held_by_a_parent() -> Non
 
 
 def test_clamp_reaches_every_layer() -> None:
-    model = with_shared_positions()
+    model, layers = with_shared_positions()
     for parameter in model.parameters():
         nn.init.constant_(parameter, -7.5)
     clamp_positions(model)
-    assert [module.P.min().item() for module in (model[0], model[2], model[3][0])] == [-2.0] * 3
-    assert model[0].weight.min() == -7.5
+    assert [module.P.min().item() for module in layers] == [-2.0] * 3
+    assert layers[0].weight.min() == -7.5
 
 
 def loss_by_loops(positions: torch.Tensor) -> float:
@@ -64,8 +65,8 @@ def loss_by_loops(positions: torch.Tensor) -> float:
 
 def test_repulsive_loss_is_the_mean_over_distinct_positions() -> None:
     torch.manual_seed(0)
-    model = with_shared_positions()
-    expected = [loss_by_loops(module.P.detach()) for module in (model[0], model[2])]
+    model, layers = with_shared_positions()
+    expected = [loss_by_loops(module.P.detach()) for module in layers[:2]]
     assert min(expected) > 0
     assert repulsive_loss(model).item() == pytest.approx(sum(expected) / 2, rel=1e-5)
 

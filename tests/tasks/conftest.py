@@ -1,45 +1,10 @@
 """The command line, driven for real on tiny models and images."""
 
-import json
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from commands import Ended
 from hydra.core.global_hydra import GlobalHydra
-
-TINY = (
-    "trainer=cpu",
-    "trainer.max_epochs=1",
-    "trainer.log_every_n_steps=1",
-    "optim.warmup_epochs=0",
-    "dataset.workers=0",
-    "dataset.batch_size=8",
-    "dataset.image_size=16",
-    "+backbone.depths=[1,1,1,1]",
-    "+backbone.dims=[4,4,8,8]",
-)
-TINY_SHAPES = (*TINY, "dataset.counts={train:24,val:10,test:13}")
-
-
-@dataclass
-class Ended:
-    """How a command ended: exit code, both streams, and the run folders it left."""
-
-    code: int
-    out: str
-    err: str
-    folders: list[Path]
-
-    @property
-    def folder(self) -> Path:
-        assert len(self.folders) == 1, (self.folders, self.out, self.err)
-        return self.folders[0]
-
-    @property
-    def results(self) -> dict:
-        return json.loads((self.folder / "results.json").read_text())
-
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from commands import TINY
 from PIL import Image
 
 from tasks.classification.datasets import read_idx

@@ -1,7 +1,7 @@
 """Bad input: a message with the mend, exit code 1, no traceback, and nothing left half done."""
 
 import pytest
-from conftest import TINY, TINY_SHAPES
+from commands import TINY, TINY_SHAPES
 
 
 def refused(run, *overrides):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from conftest import TINY_SHAPES
+from commands import TINY_SHAPES
 
 import dcls
 

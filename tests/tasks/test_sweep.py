@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import TINY_SHAPES
+from commands import TINY_SHAPES
 
 
 def test_a_sweep_gives_a_folder_per_job_and_a_table(run, tmp_path):
