@@ -9,7 +9,7 @@ from dcls.fold import fold
 from dcls.kernel import construct_kernel
 from dcls.layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
 from dcls.positions import clamp_positions, parameter_roles, repulsive_loss
-from dcls.replace import replace_convs
+from dcls.replace import plan_replacement, replace_convs
 
 __all__ = [
     "Backbone",
@@ -34,6 +34,7 @@ __all__ = [
     "list_backbones",
     "load_checkpoint",
     "parameter_roles",
+    "plan_replacement",
     "replace_convs",
     "repulsive_loss",
 ]

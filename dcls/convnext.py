@@ -53,9 +53,7 @@ class DepthwiseSpec(NamedTuple):
                 version=self.version,
             )
         if self.dilation == 1:
-            return DepthwiseConv2d(
-                channels, channels, self.kernel_size, padding=reach // 2, groups=channels
-            )
+            return DepthwiseConv2d(channels, self.kernel_size)
         return nn.Conv2d(
             channels,
             channels,

@@ -190,11 +190,11 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         width = NARROWEST_WIDE_KERNEL
     with torch.autocast("cpu", enabled=False):
         y = _plain(
-            x.to(torch.float32, memory_format=inner_format),
+            x.to(torch.float32).contiguous(memory_format=inner_format),
             _resized(weight, height, width).to(torch.float32),
             None if bias is None else bias.to(torch.float32),
         )
-    return y.to(dtype, memory_format=memory_format)
+    return y.contiguous(memory_format=memory_format).to(dtype)
 
 
 def _correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
@@ -266,3 +266,60 @@ def _memory_format(x: Tensor) -> torch.memory_format:
     if x.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def _is_fast(x: Tensor, weight: Tensor) -> bool:
+    """Whether the paths of this file apply: elsewhere `conv2d` is the better or the only way."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in FAST_DTYPES
+        and x.dtype == weight.dtype
+        and x.numel() > 0
+        and torch.backends.mkldnn.is_available()
+        and not torch.compiler.is_exporting()
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def _autocast(
+    x: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The arguments as `conv2d` would see them: in the type of an enabled autocast."""
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return x, weight, bias
+    dtype = torch.get_autocast_dtype("cpu")
+
+    def cast(tensor: Tensor) -> Tensor:
+        wanted = tensor.is_floating_point() and tensor.dtype != torch.float64
+        return tensor.to(dtype) if wanted else tensor
+
+    return cast(x), cast(weight), None if bias is None else cast(bias)
+
+
+def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    if x.ndim != 4:
+        raise LayerArgumentError(
+            f"depthwise_conv2d: the input has shape {tuple(x.shape)}, expected (N, C, H, W); "
+            "for one picture use x.unsqueeze(0)"
+        )
+    channels = x.shape[1]
+    if weight.ndim != 4 or weight.shape[:2] != (channels, 1):
+        raise LayerArgumentError(
+            f"depthwise_conv2d: the weight has shape {tuple(weight.shape)}, expected "
+            f"({channels}, 1, KH, KW) for an input of {channels} channels; for any other grouping "
+            "use torch.nn.functional.conv2d"
+        )
+    _check_odd(weight.shape[2], weight.shape[3])
+    if bias is not None and bias.shape != (channels,):
+        raise LayerArgumentError(
+            f"depthwise_conv2d: the bias has shape {tuple(bias.shape)}, expected ({channels},)"
+        )
+
+
+def _check_odd(height: int, width: int) -> None:
+    if height % 2 == 0 or width % 2 == 0:
+        raise LayerArgumentError(
+            f"a depthwise kernel of {height}x{width} has no centre: both sizes must be odd, "
+            "set the next odd kernel_size"
+        )

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import dcls
+from tasks.errors import SettingError
 from tasks.training.callbacks import PositionRecorder
 from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
@@ -86,8 +87,10 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
         settings.pop(key)
     optim = _plain(config.optim)
     optim.pop("total_batch_size")
+    backbone = _build_backbone(_plain(config.backbone), len(data.class_names), config.compile)
+    _check_image_size(backbone, config)
     task: Task = _factory(settings)(
-        backbone=_build_backbone(_plain(config.backbone), len(data.class_names), config.compile),
+        backbone=backbone,
         optimization=Optimization(**optim),
         data=data,
     )
@@ -122,6 +125,16 @@ def _build_backbone(settings: dict[str, Any], num_classes: int, compiled: bool) 
     if compiled:
         backbone.compile()  # in place, so that the names in checkpoints stay as they are
     return backbone
+
+
+def _check_image_size(backbone: dcls.Backbone, config: DictConfig) -> None:
+    stride, size = backbone.feature_info[-1].stride, config.dataset.get("image_size", None)
+    if size is not None and size < stride:
+        raise SettingError(
+            f"dataset.image_size={size} is smaller than the last stride, {stride}, of "
+            f"backbone={config.backbone.name}. Set dataset.image_size={stride} or more, or, for a "
+            "ConvNeXt, backbone.stem_stride=2 or 1."
+        )
 
 
 def _factory(settings: dict[str, Any]) -> Callable[..., Any]:

@@ -16,11 +16,10 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from dcls.errors import DclsError
 from tasks.errors import TaskError
 
 FAILURE_FILE = "failed.json"
-_EXPLAINED = (TaskError, DclsError, OmegaConfBaseException, HydraException)
+_EXPLAINED = (TaskError, OmegaConfBaseException, HydraException)
 
 
 @contextmanager
@@ -48,9 +47,11 @@ def explained(debug: bool) -> Iterator[None]:
 
 def _known_cause(error: BaseException) -> Exception | None:
     """The first error of a known kind in the chain of causes, or None if it is a fault of ours."""
+    from dcls.errors import DclsError  # brings torch in, which --help must not wait for
+
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, _EXPLAINED) and not isinstance(cause, InstantiationException):
+        if isinstance(cause, (*_EXPLAINED, DclsError)) and not isinstance(cause, InstantiationException):
             return cause
         cause = cause.__cause__
     return error if isinstance(error, InstantiationException) else None

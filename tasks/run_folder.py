@@ -32,7 +32,8 @@ def claim_run_folder(root: str, task: str, name: str, explicit: str | None) -> P
         return _claim_named(Path(explicit))
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return _claim_named(Path(HydraConfig.get().runtime.output_dir))
-    return _claim_new(Path(root) / task / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{name}")
+    plain_name = name.replace("/", "-")  # a timm backbone is called timm/<name>
+    return _claim_new(Path(root) / task / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{plain_name}")
 
 
 def _claim_named(folder: Path) -> Path:

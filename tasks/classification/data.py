@@ -80,6 +80,12 @@ class Shapes(ClassificationData):
         recipe: dict[str, Any],
     ) -> None:
         super().__init__(name, loading, recipe)
+        for split, count in counts.items():
+            if count < 1:
+                raise DatasetError(
+                    f"The {split} split is empty: dataset.counts.{split}={count}. Set it to 1 or "
+                    "more."
+                )
         self.level = level
         self.counts = counts
         self.seed = seed

@@ -75,7 +75,7 @@ def test_a_missing_idx_file_shows_the_expected_tree(tmp_path):
 
 
 def test_a_class_folder_run_and_its_test_split(run, image_folder):
-    ended = run(*TINY, "dataset=imagefolder", f"dataset.root={image_folder}", "dataset.batch_size=4")
+    ended = run(*TINY, "dataset=imagefolder", f"dataset.root={image_folder}", "dataset.image_size=32", "dataset.batch_size=4")
     assert ended.code == 0, ended.err
     results = ended.results
     assert results["facts"]["test_split"] == "val"
@@ -89,6 +89,7 @@ def test_an_unreadable_image_is_skipped_logged_once_and_counted(run, image_folde
         *TINY,
         "dataset=imagefolder",
         f"dataset.root={image_folder}",
+        "dataset.image_size=32",
         "dataset.batch_size=4",
         "trainer.max_epochs=2",
     )
@@ -103,6 +104,7 @@ def test_an_unreadable_image_is_an_error_if_asked_for(run, image_folder):
         *TINY,
         "dataset=imagefolder",
         f"dataset.root={image_folder}",
+        "dataset.image_size=32",
         "dataset.batch_size=4",
         "dataset.on_corrupt=error",
     )

@@ -29,7 +29,7 @@ def test_a_distributed_sweep_scores_every_sample_once(tmp_path, run):
     distributed = tmp_path / "distributed"
     distributed.mkdir()
     # 13 test images on two processes: one of the shards is padded
-    ended = launch(distributed, *tiny, *DDP, "mode=test", f"ckpt={best}", "-m", "seed=0,1")
+    ended = launch(distributed, "-m", *tiny, *DDP, "mode=test", f"ckpt={best}", "seed=0,1")
     assert ended.returncode == 0, ended.stderr
     files = sorted(distributed.glob("runs/cls/*/*/results.json"))
     assert len(files) == 2

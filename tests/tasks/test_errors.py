@@ -74,6 +74,11 @@ def test_a_file_that_is_no_checkpoint(run, tmp_path):
     refused(run, *TINY_SHAPES, "mode=test", f"ckpt={page}")
 
 
+def test_images_smaller_than_the_stride(run):
+    ended = refused(run, *TINY_SHAPES, "dataset.image_size=16", "backbone.stem_stride=4")
+    assert "backbone.stem_stride=2" in ended.err
+
+
 def test_testing_without_a_checkpoint(run):
     assert "ckpt=" in refused(run, *TINY_SHAPES, "mode=test").err
 

@@ -45,7 +45,7 @@ def rates(model, settings):
     groups = parameter_groups(model, settings, ids)
     names = {id(p): n for n, p in model.named_parameters()}
     return {
-        names[id(p)]: (round(g["lr"], 6), g["weight_decay"]) for g in groups for p in g["params"]
+        names[id(p)]: (round(g["lr"], 9), g["weight_decay"]) for g in groups for p in g["params"]
     }
 
 
@@ -81,8 +81,8 @@ def test_layer_wise_decay_keeps_the_factor_of_positions():
 def test_stage_wise_decay():
     settings = replace(SETTINGS, layer_decay=0.9, layer_scheme="stage_wise")
     table = rates(Wrapped(), settings)
-    assert table["backbone.downsample_layers.3.1.weight"] == (round(0.9**7, 6), 0.05)
-    assert table["backbone.stages.2.0.pwconv1.weight"] == (round(0.9**4, 6), 0.05)
+    assert table["backbone.downsample_layers.3.1.weight"] == (round(0.9**7, 9), 0.05)
+    assert table["backbone.stages.2.0.pwconv1.weight"] == (round(0.9**4, 9), 0.05)
     assert table["backbone.head.weight"] == (1.0, 0.05)
 
 

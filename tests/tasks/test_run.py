@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def test_fit_leaves_everything_a_run_promises(run):
     provenance = results["provenance"]
     assert provenance["seed"] == 3
     assert "seed=3" in provenance["command"]
-    assert provenance["versions"]["torch"] == torch.__version__
+    assert provenance["versions"]["torch"] == version("torch")
     assert str(folder / "report.html") in ended.out.replace("\n", "")
 
 

@@ -6,7 +6,7 @@ from commands import TINY_SHAPES
 
 
 def test_a_sweep_gives_a_folder_per_job_and_a_table(run, tmp_path):
-    ended = run(*TINY_SHAPES, "-m", "backbone=convnext_atto,convnext_dcls_atto", "seed=0,1")
+    ended = run("-m", *TINY_SHAPES, "backbone=convnext_atto,convnext_dcls_atto", "seed=0,1")
     assert ended.code == 0, ended.err
     sweep = ended.folder
     jobs = sorted(path.parent for path in sweep.glob("*/results.json"))
@@ -24,7 +24,7 @@ def test_a_sweep_gives_a_folder_per_job_and_a_table(run, tmp_path):
 
 
 def test_a_failed_job_is_shown_and_the_others_go_on(run):
-    ended = run(*TINY_SHAPES, "-m", "dataset.level=mild,easy")
+    ended = run("-m", *TINY_SHAPES, "dataset.level=mild,easy")
     assert ended.code == 1
     assert len(list(ended.folder.glob("*/results.json"))) == 1
     assert "mild" in ended.err
