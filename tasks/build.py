@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from hydra.utils import instantiate
@@ -88,7 +88,7 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
     optim = _plain(config.optim)
     optim.pop("total_batch_size")
     backbone = _build_backbone(_plain(config.backbone), len(data.class_names), config.compile)
-    _check_image_size(backbone, config)
+    _check_image_size(cast(dcls.Backbone, backbone), config)
     task: Task = _factory(settings)(
         backbone=backbone,
         optimization=Optimization(**optim),

@@ -1,4 +1,4 @@
-"""What can go wrong in a run. Every message says what was found, what was expected, and the mend."""
+"""What can go wrong in a run; messages say what was found, what was expected, and the mend."""
 
 
 class TaskError(Exception):

@@ -51,7 +51,9 @@ def _known_cause(error: BaseException) -> Exception | None:
 
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (*_EXPLAINED, DclsError)) and not isinstance(cause, InstantiationException):
+        if isinstance(cause, (*_EXPLAINED, DclsError)) and not isinstance(
+            cause, InstantiationException
+        ):
             return cause
         cause = cause.__cause__
     return error if isinstance(error, InstantiationException) else None

@@ -84,7 +84,9 @@ def _save_positions(job: Job, folder: Path) -> dict[str, Movement]:
     if not before:
         return {}
     tensors = {f"initial/{k}": v for k, v in before.items()}
-    save_file(tensors | {f"learned/{k}": v for k, v in after.items()}, folder / "positions.safetensors")
+    save_file(
+        tensors | {f"learned/{k}": v for k, v in after.items()}, folder / "positions.safetensors"
+    )
     return {
         name.removeprefix("backbone."): Movement(
             initial=before[name].flatten(1, -2).numpy(),

@@ -1,4 +1,4 @@
-"""Checks on a composed configuration, made before anything heavy is imported or any file written."""
+"""Checks on a composed configuration, before anything heavy is imported or any file written."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def check_experiment(config: DictConfig, choice: str | None) -> None:
         raise SettingError(
             f"experiment={choice} is a recipe of task={config.experiment.task}, but "
             f"task={config.task.name} was asked for: its rates and augmentations would be used for "
-            f"another task. Leave out task={config.task.name}, or choose an experiment of that task."
+            f"another task. Leave out task={config.task.name}, or choose one of its recipes."
         )
 
 

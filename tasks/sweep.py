@@ -15,7 +15,7 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table over the jobs and write it into the sweep's folder."""
-        from tasks.reporting.sweep import sweep_table  # noqa: PLC0415 - not needed by --help
+        from tasks.reporting.sweep import sweep_table
 
         folder = Path(config.hydra.sweep.dir)
         sweep_table(folder)

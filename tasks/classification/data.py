@@ -21,7 +21,7 @@ from tasks.classification.transforms import (
     train_transform,
 )
 from tasks.errors import DatasetError, SettingError
-from tasks.shapes import CLASS_NAMES, ShapeScenes
+from tasks.shapes import CLASS_NAMES, LevelName, ShapeScenes
 from tasks.training.loaders import Loading, Readable, Sample, Split, TaskData
 
 FASHION_CLASSES = (
@@ -73,7 +73,7 @@ class Shapes(ClassificationData):
     def __init__(
         self,
         name: str,
-        level: str,
+        level: LevelName,
         counts: dict[Split, int],
         seed: int,
         loading: Loading,
@@ -117,9 +117,7 @@ class Folders(ClassificationData):
         "  test/<class>/*.jpg   (if missing, val is tested)"
     )
 
-    def __init__(
-        self, name: str, root: str, loading: Loading, recipe: dict[str, Any]
-    ) -> None:
+    def __init__(self, name: str, root: str, loading: Loading, recipe: dict[str, Any]) -> None:
         super().__init__(name, loading, recipe)
         self.root = Path(root).expanduser()
         self._val = open_class_folders(self.root, ("val", "valid", "validation"), self.tree)
@@ -128,10 +126,8 @@ class Folders(ClassificationData):
 
     def dataset(self, split: Split) -> Dataset[Sample]:
         """The files of one split, whose classes must be those of `val`."""
-        if split == "val":
-            files = self._val
-        else:
-            files = open_class_folders(self.root, (split,), self.tree)
+        in_val = split == "val"
+        files = self._val if in_val else open_class_folders(self.root, (split,), self.tree)
         if tuple(files.classes) != self.class_names:
             differing = sorted(set(files.classes) ^ set(self.class_names))
             raise DatasetError(
@@ -150,9 +146,7 @@ class ImageNet(Folders):
         "  val/n01440764/*.JPEG   ... 1000 folders"
     )
 
-    def __init__(
-        self, name: str, root: str, loading: Loading, recipe: dict[str, Any]
-    ) -> None:
+    def __init__(self, name: str, root: str, loading: Loading, recipe: dict[str, Any]) -> None:
         super().__init__(name, root, loading, recipe)
         check_imagenet_order(self._val, self.tree)
 

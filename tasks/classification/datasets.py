@@ -119,7 +119,8 @@ def check_imagenet_order(files: ImageFolder, tree: str) -> None:
     extra = sorted(set(found) - set(wanted))
     raise DatasetError(
         f"{files.root} is not ImageNet-1k: {len(found)} class folders instead of {len(wanted)}; "
-        f"missing: {_few(missing)}; not ImageNet-1k synsets: {_few(extra)}. Expected tree:\n{tree}\n"
+        f"missing: {_few(missing)}; not ImageNet-1k synsets: {_few(extra)}. Expected tree:\n"
+        f"{tree}\n"
         "For other class folders use dataset=imagefolder; without files run dataset=shapes."
     )
 

@@ -23,7 +23,7 @@ def running_metrics(num_classes: int, prefix: str) -> MetricCollection:
         num_classes: number of classes.
         prefix: the stage, such as `val`.
     """
-    metrics: dict[str, Metric] = {
+    metrics: dict[str, Metric | MetricCollection] = {
         "top1": MulticlassAccuracy(num_classes, average="micro"),
         "ece": MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, norm="l1"),
     }

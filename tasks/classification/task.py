@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from timm.data.mixup import Mixup
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from tasks.classification.data import ClassificationData
 from tasks.classification.report import TestSummary, report_sections

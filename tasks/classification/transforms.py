@@ -1,4 +1,4 @@
-"""From an image to a normalised tensor: timm's ImageNet recipe, and a plain one for small images."""
+"""From an image to a normalised tensor: timm's ImageNet recipe, and one for small images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import create_transform
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
 from tasks.errors import SettingError
 
@@ -83,13 +83,14 @@ def train_transform(recipe: ImageRecipe) -> Transform:
 def eval_transform(recipe: ImageRecipe) -> Transform:
     """Resize the short side, take the centre, normalise."""
     side = round(recipe.image_size / recipe.crop_fraction)
-    return v2.Compose(
+    steps = v2.Compose(
         [
             v2.Resize(side, interpolation=_interpolation(recipe)),
             v2.CenterCrop(recipe.image_size),
             *_to_normalised(recipe),
         ]
     )
+    return cast(Transform, steps)
 
 
 def _small_train_transform(recipe: ImageRecipe) -> Transform:
@@ -103,7 +104,7 @@ def _small_train_transform(recipe: ImageRecipe) -> Transform:
     steps += _to_normalised(recipe)
     if recipe.erase:
         steps.append(RandomErasing(recipe.erase, mode="pixel", max_count=1, device="cpu"))
-    return v2.Compose(steps)
+    return cast(Transform, v2.Compose(steps))
 
 
 def _to_normalised(recipe: ImageRecipe) -> list[Callable[..., object]]:
@@ -114,5 +115,5 @@ def _to_normalised(recipe: ImageRecipe) -> list[Callable[..., object]]:
     ]
 
 
-def _interpolation(recipe: ImageRecipe) -> v2.InterpolationMode:
-    return v2.InterpolationMode(recipe.interpolation)
+def _interpolation(recipe: ImageRecipe) -> InterpolationMode:
+    return InterpolationMode(recipe.interpolation)

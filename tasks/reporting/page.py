@@ -124,6 +124,7 @@ def _html_picture(picture: Picture) -> str:
 
 def as_markdown_table(table: Table) -> str:
     """A table in Markdown, its caption above it."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 

@@ -86,14 +86,16 @@ def code_state(folder: Path) -> tuple[str | None, bool | None]:
         tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
         if not tracked:
             return None, None
-        return _git(folder, "rev-parse", "HEAD"), bool(_git(folder, "status", "--porcelain", "-uno"))
+        return _git(folder, "rev-parse", "HEAD"), bool(
+            _git(folder, "status", "--porcelain", "-uno")
+        )
     except (OSError, subprocess.SubprocessError):
         return None, None
 
 
 def describe_machine() -> str:
     """Processor, cores and accelerator, without a name of the host."""
-    import torch  # noqa: PLC0415 - sweeps read results without it
+    import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     words = f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads"

@@ -1,4 +1,4 @@
-"""Data loading shared by the tasks: splits, batches, unreadable samples, shards of a distributed run."""
+"""Data loading shared by the tasks: splits, batches, unreadable samples, distributed shards."""
 
 import os
 from collections.abc import Callable, Sequence, Sized
@@ -159,7 +159,10 @@ class TaskData(L.LightningDataModule):
 
     def check_batches(self, mode: str, processes: int) -> None:
         """Raise `SettingError` if training would have no full batch."""
-        size, most = self.loading.batch_size, self.count("train") // processes if mode == "fit" else 0
+        size, most = (
+            self.loading.batch_size,
+            self.count("train") // processes if mode == "fit" else 0,
+        )
         if mode == "fit" and most < size:
             raise SettingError(
                 f"dataset.batch_size={size} leaves no training batch: {self.name} has "
@@ -171,7 +174,7 @@ class TaskData(L.LightningDataModule):
         """Shuffled batches of equal size; an incomplete last one is dropped."""
         samples = self.split("train")
         world = self._world()
-        sampler = (
+        sampler: DistributedSampler[Sample] | None = (
             DistributedSampler(samples, world, self._rank(), shuffle=True, drop_last=True)
             if world > 1
             else None

@@ -120,7 +120,7 @@ def build_optimizer(
     return torch.optim.AdamW(
         groups,
         lr=optimization.lr,
-        betas=tuple(optimization.betas),
+        betas=(optimization.betas[0], optimization.betas[1]),
         eps=optimization.eps,
         fused=fused or None,
     )

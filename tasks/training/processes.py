@@ -21,7 +21,9 @@ _LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID")
 
 
 @contextmanager
-def job_processes(overrides: Sequence[str], folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+def job_processes(
+    overrides: Sequence[str], folder: Path
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Set the command that this job's children run; on leaving, wait for them and clean up.
 
     Args:

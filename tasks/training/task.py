@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from dcls.backbones import Backbone
 from dcls.positions import clamp_positions, repulsive_loss
 from tasks.reporting.page import Section
 from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
@@ -76,7 +78,7 @@ class Task(L.LightningModule):
         if self.optimization.positions == "intended" or self.clamps_as_released:
             clamp_positions(self)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the declared groups, and a schedule that steps with every update."""
         settings = self.optimization
         optimizer = build_optimizer(
@@ -99,5 +101,6 @@ class Task(L.LightningModule):
     def _layer_ids(self) -> dict[str, int]:
         if self.optimization.layer_decay == 1:
             return {}
-        own = self.backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
+        backbone = cast(Backbone, self.backbone)
+        own = backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
         return {f"backbone.{name}": layer for name, layer in own.items()}

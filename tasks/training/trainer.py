@@ -84,15 +84,16 @@ def accumulation(total: int | None, batch_size: int, processes: int) -> int:
 
 
 def _checkpoints(task: Task, folder: Path) -> list[Callback]:
-    common = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
-    best = ModelCheckpoint(
-        filename=BEST,
-        monitor=task.monitor,
-        mode=task.monitor_mode,
-        auto_insert_metric_name=False,
-        **common,
-    )
-    return [best, ModelCheckpoint(filename=LAST, monitor=None, **common)]
+    def keep(filename: str, monitor: str | None) -> Callback:
+        return ModelCheckpoint(
+            dirpath=folder / "checkpoints",
+            filename=filename,
+            monitor=monitor,
+            mode=task.monitor_mode,
+            enable_version_counter=False,
+        )
+
+    return [keep(BEST, task.monitor), keep(LAST, None)]
 
 
 def _device_precision(accelerator: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from commands import Ended
 from hydra.core.global_hydra import GlobalHydra
 
+
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
     """Call `python -m tasks.run` with overrides, in this process, from an empty folder."""

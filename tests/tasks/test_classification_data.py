@@ -75,7 +75,13 @@ def test_a_missing_idx_file_shows_the_expected_tree(tmp_path):
 
 
 def test_a_class_folder_run_and_its_test_split(run, image_folder):
-    ended = run(*TINY, "dataset=imagefolder", f"dataset.root={image_folder}", "dataset.image_size=32", "dataset.batch_size=4")
+    ended = run(
+        *TINY,
+        "dataset=imagefolder",
+        f"dataset.root={image_folder}",
+        "dataset.image_size=32",
+        "dataset.batch_size=4",
+    )
     assert ended.code == 0, ended.err
     results = ended.results
     assert results["facts"]["test_split"] == "val"

@@ -12,10 +12,7 @@ import dcls
 from tasks.training.optimization import Optimization
 
 ROOT = Path(conf.__file__).parent
-FILES = sorted(
-    path.relative_to(ROOT).with_suffix("")
-    for path in ROOT.glob("*/*.yaml")
-)
+FILES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("*/*.yaml"))
 EXPERIMENTS = [path.name for path in FILES if path.parent.name == "experiment"]
 
 
@@ -73,7 +70,11 @@ def test_imagenet_recipes_are_the_published_ones(name):
     assert config.task.mixing == {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1}
     recipe = config.dataset.recipe
     assert (recipe.rand_augment, recipe.erase) == ("rand-m9-mstd0.5-inc1", 0.25)
-    assert (recipe.image_size, recipe.crop_fraction, recipe.interpolation) == (224, 0.875, "bicubic")
+    assert (recipe.image_size, recipe.crop_fraction, recipe.interpolation) == (
+        224,
+        0.875,
+        "bicubic",
+    )
 
 
 def test_every_experiment_says_its_command():
