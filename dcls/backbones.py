@@ -3,26 +3,30 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from inspect import signature
+from typing import Any, Protocol, runtime_checkable
 
 import timm
 from torch import Tensor, nn
 
-from dcls.convnext import ConvNeXt, DepthwiseSpec, FeatureInfo, LayerScheme
-from dcls.errors import UnknownBackboneError
+from dcls.blocks import DepthwiseSpec
+from dcls.convnext import ConvNeXt, FeatureInfo, LayerScheme, check_stages
+from dcls.errors import BackboneArgumentError, UnknownBackboneError
 from dcls.interpolation import WIDTH_VERSIONS
-from dcls.replace import replace_convs
+from dcls.replace import Convolution, replace_convs
 from dcls.timm_backbone import TimmBackbone
 
 TIMM_PREFIX = "timm/"
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """What every backbone of `create_backbone` offers, beside being an `nn.Module`."""
 
     feature_info: tuple[FeatureInfo, ...]
     num_features: int
     num_classes: int
+    classifier: tuple[str, ...]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes), or pooled features (N, num_features) if num_classes is 0."""
@@ -76,38 +80,29 @@ def create_backbone(
     Args:
         name: one of `list_backbones()`, or `timm/<name>`. `convnext_tiny_dil2` and
             `convnext_tiny_ker17` are the paper's comparisons (7x7 dilated by 2; dense 17x17).
-            `resnet50_dcls` has 3x3 convolutions replaced by 7x7 DCLS ones at equal parameters;
-            that size is ours, as the paper's was not found.
+            `resnet50` is timm's; in `resnet50_dcls` its 3x3 convolutions are 7x7 DCLS ones of 3
+            points, which is equal parameters. That size and the count are ours: the paper's
+            figures for ResNet were not found.
         num_classes: outputs of the head; 0 gives pooled features.
         features: build for dense tasks (a norm per stage, no head).
         **settings: for a ConvNeXt, arguments of `ConvNeXt`, `depths` and `dims` included, and of
             `DepthwiseSpec` (`kernel_size`, `dilation`, `kernel_count`, `version`,
-            `share_positions`); for timm's models those of `timm.create_model`.
+            `share_positions`); for timm's models those of `timm.create_model`, and `in_channels`.
 
     Returns:
         A module that satisfies `Backbone`.
 
     Raises:
         UnknownBackboneError: naming the nearest names.
+        BackboneArgumentError: settings that the backbone does not have, or that do not fit.
     """
-    if name.startswith(TIMM_PREFIX) or name in _RESNETS:
-        return _create_timm(name, num_classes, features, settings)
+    if name.startswith(TIMM_PREFIX):
+        return _create_timm(name.removeprefix(TIMM_PREFIX), num_classes, features, settings)
+    if name in _RESNETS:
+        return _create_resnet(name, num_classes, features, settings)
     if name not in list_backbones():
         raise UnknownBackboneError(_unknown(name))
-    size_name, variant = name.removeprefix("convnext_").removeprefix("dcls_"), ""
-    if size_name not in SIZES:
-        size_name, underscore, rest = size_name.partition("_")
-        variant = underscore + rest
-    size = SIZES[size_name]
-    depths = tuple(settings.pop("depths", size.depths))
-    dims = tuple(settings.pop("dims", size.dims))
-    own = {key: settings.pop(key) for key in DepthwiseSpec._fields if key in settings}
-    if name.startswith("convnext_dcls_"):
-        depthwise = _learned(depths, dims, own)
-    else:
-        kernel_size, dilation = _DENSE[variant]
-        depthwise = DepthwiseSpec(**({"kernel_size": kernel_size, "dilation": dilation} | own))
-    return ConvNeXt(depths, dims, depthwise, num_classes, features, **settings)
+    return _create_convnext(name.removeprefix("convnext_"), num_classes, features, settings)
 
 
 def equal_parameter_count(
@@ -124,31 +119,86 @@ def equal_parameter_count(
     return max(1, _TAPS * kernels // (kernels + rows * holders))
 
 
+def default_points(
+    depths: Sequence[int], dims: Sequence[int], version: str, shared: bool
+) -> tuple[int, int]:
+    """Kernel size and points of a DCLS-ConvNeXt whose settings say nothing of them."""
+    has_widths = version in WIDTH_VERSIONS
+    count = equal_parameter_count(depths, dims, 4 if has_widths else 2, shared)
+    return 23 if has_widths else 17, count
+
+
+def _create_convnext(
+    variant: str, num_classes: int, features: bool, settings: dict[str, Any]
+) -> ConvNeXt:
+    """A ConvNeXt by what follows `convnext_` in its name: `dcls_<size>` or `<size>[_<kind>]`."""
+    learned = variant.startswith("dcls_")
+    size_name, underscore, kind = variant.removeprefix("dcls_").partition("_")
+    size = SIZES[size_name]
+    depths = tuple(settings.pop("depths", size.depths))
+    dims = tuple(settings.pop("dims", size.dims))
+    check_stages(depths, dims)
+    own = {key: settings.pop(key) for key in DepthwiseSpec._fields if key in settings}
+    if learned:
+        depthwise = _learned(depths, dims, own)
+    else:
+        kernel_size, dilation = _DENSE[underscore + kind]
+        depthwise = _dense({"kernel_size": kernel_size, "dilation": dilation} | own)
+    known = set(signature(ConvNeXt).parameters)
+    if unknown := sorted(set(settings) - known):
+        raise BackboneArgumentError(
+            f"a ConvNeXt has no setting {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(known.union(DepthwiseSpec._fields) - {'depthwise'}))}"
+        )
+    return ConvNeXt(depths, dims, depthwise, num_classes, features, **settings)
+
+
 def _learned(depths: Sequence[int], dims: Sequence[int], own: dict[str, Any]) -> DepthwiseSpec:
-    has_widths = own.get("version", "v0") in WIDTH_VERSIONS
-    if own.get("kernel_size") is None:
-        own["kernel_size"] = 23 if has_widths else 17
-    if own.get("kernel_count") is None:
-        shared = own.get("share_positions", True)
-        own["kernel_count"] = equal_parameter_count(depths, dims, 4 if has_widths else 2, shared)
-    return DepthwiseSpec(**own)
+    given = DepthwiseSpec(**own)
+    size, count = default_points(depths, dims, given.version, given.share_positions)
+    return given._replace(
+        kernel_size=size if own.get("kernel_size") is None else given.kernel_size,
+        kernel_count=count if given.kernel_count is None else given.kernel_count,
+    )
+
+
+def _dense(own: dict[str, Any]) -> DepthwiseSpec:
+    given = DepthwiseSpec(**own)
+    if given.kernel_count is not None:
+        raise BackboneArgumentError(
+            f"kernel_count={given.kernel_count} belongs to learned positions; choose a "
+            "convnext_dcls_* backbone, or leave it out"
+        )
+    return given
+
+
+def _create_resnet(
+    name: str, num_classes: int, features: bool, settings: dict[str, Any]
+) -> TimmBackbone:
+    backbone = _create_timm("resnet50", num_classes, features, settings)
+    if name == "resnet50_dcls":
+        replace_convs(backbone, kernel_size=7, which=_is_3x3, inplace=True)
+    return backbone
+
+
+def _is_3x3(name: str, convolution: Convolution) -> bool:  # noqa: ARG001 - a name is offered
+    return convolution.kernel_size == (3, 3)
 
 
 def _create_timm(
     name: str, num_classes: int, features: bool, settings: dict[str, Any]
-) -> nn.Module:
-    timm_name = name.removeprefix(TIMM_PREFIX).removesuffix("_dcls")
-    if name.startswith(TIMM_PREFIX):
-        timm_name = name.removeprefix(TIMM_PREFIX)
-    if not timm.is_model(timm_name):
-        raise UnknownBackboneError(_unknown(name))
-    model = timm.create_model(
-        timm_name, pretrained=False, num_classes=0 if features else num_classes, **settings
-    )
-    if name == "resnet50_dcls":
-        model = replace_convs(
-            model, kernel_size=7, which=lambda _, conv: conv.kernel_size == (3, 3), inplace=True
-        )
+) -> TimmBackbone:
+    if not timm.is_model(name):
+        raise UnknownBackboneError(_unknown(TIMM_PREFIX + name))
+    settings = {"in_chans" if key == "in_channels" else key: settings[key] for key in settings}
+    classes = 0 if features else num_classes
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=classes, **settings)
+    except TypeError as error:
+        raise BackboneArgumentError(
+            f"timm's {name} does not take these settings ({error}); leave out or rename one of "
+            f"{', '.join(sorted(settings))}"
+        ) from error
     return TimmBackbone(model)
 
 
@@ -158,6 +208,8 @@ def _unknown(name: str) -> str:
     else:
         known = list_backbones()
     near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
+    if name in timm.list_models():
+        near = [TIMM_PREFIX + name, *near[:3]]
     hint = f"Nearest: {', '.join(near)}. " if near else ""
     return (
         f"No backbone is called {name!r}. {hint}dcls.list_backbones() names all of ours; "

@@ -1,50 +1,37 @@
-"""Reading checkpoints: the released ones, timm's and our own, always as plain data."""
+"""Weights from a file into a backbone: the released ones, timm's and our own."""
 
-import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dcls.backbones import SIZES
+from dcls.checkpoint_file import read_state
 from dcls.convnext import ConvNeXt
 from dcls.errors import CheckpointError
-from dcls.key_names import State, find_prefix, from_timm, is_timm, under_prefix
+from dcls.key_names import CONVNEXT_VOCABULARIES, Found, State, Vocabulary, find
+from dcls.recognition import guess_backbone
+from dcls.timm_backbone import TimmBackbone
 
-_WRAPPERS = ("state_dict", "model", "model_ema")
-_SHARED = re.compile(r"^stages\.(\d+)\.\d+\.dwconv\.(P|SIG)$")
-_HEAD = ("norm.", "head.")
-_STAGE_NORM = re.compile(r"^norm\d\.")
-# Types in the authors' training checkpoints (their settings and figures); they run no code.
-_HARMLESS: list[Any] = [
-    argparse.Namespace,
-    np.dtype,
-    np.ndarray,
-    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64")),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    np._core.multiarray.scalar,
-]
+__all__ = ["LoadReport", "guess_backbone", "load_checkpoint", "read_state"]
+
+_NAMED = 4
+"""Keys of each kind that an error names; it counts the others."""
+_ENDS = ("norm.", "norm0.", "norm1.", "norm2.", "norm3.")
+"""Norms behind the stages of a ConvNeXt: one for classification, four for dense tasks."""
 
 
 class LoadReport(NamedTuple):
-    """What loading did.
-
-    Args:
-        source: kind of the names found, `released` (the authors', Facebook's, ours) or `timm`.
-        missing: parameters of the model that keep their values, because the file has none.
-        ignored: entries of the file that the model has no place for.
-    """
+    """What loading did."""
 
     source: str
+    """Who writes such names: `released` (the authors, Facebook, this project) or `timm`."""
     missing: tuple[str, ...]
+    """Parameters of the model that keep their values, because none were loaded."""
     ignored: tuple[str, ...]
+    """Entries of the file that were not loaded."""
 
 
 def load_checkpoint(
@@ -57,161 +44,117 @@ def load_checkpoint(
     detection checkpoint, bare state dicts, and safetensors.
 
     A model built with `features=True` takes classification weights too: their final norm and head
-    are ignored, and the norm of each stage keeps its values.
+    are ignored, and the norm of each stage keeps its values. A model without a head
+    (`num_classes=0`) ignores the file's.
 
     Args:
         model: from `create_backbone`.
         path: the file.
-        strict: raise if anything is missing or left over beyond what is said above.
-        head: False leaves the classification head out, for another number of classes.
+        strict: raise if anything is missing or left over beyond what is said above; otherwise
+            load what fits by name.
+        head: False leaves the head out, for another number of classes.
 
     Raises:
         CheckpointError: no such file, not a checkpoint, or one that does not fit; the message
-            names the keys and, if it can, the backbone that the file belongs to.
+            names the keys and, if it can, the backbone that the file belongs to. The model is
+            then as it was.
     """
-    saved = read_state(Path(path))
-    state, source, outside = _as_own_names(model, saved, path)
-    kept = {key: value for key, value in state.items() if _has_place(model, key, head)}
     expected = model.state_dict()
-    _check_classes(expected, kept, path)
-    missing = tuple(key for key in expected if key not in kept)
-    unexpected = tuple(key for key in kept if key not in expected)
-    misshapen = [k for k, v in kept.items() if k in expected and v.shape != expected[k].shape]
-    excused = {key for key in missing if _may_be_missing(key, state, head)}
-    if misshapen or (strict and (unexpected or set(missing) - excused)):
-        problems = {
-            "missing": [key for key in missing if key not in excused],
-            "unexpected": list(unexpected),
-            "of another shape": misshapen,
-        }
-        raise CheckpointError(_does_not_fit(path, problems, state))
-    if getattr(model, "share_positions", False):
-        _check_shared(kept, path)
-    model.load_state_dict(kept, strict=False)
-    left = (key for key in state if key not in kept)
-    return LoadReport(source, missing, (*outside, *left, *unexpected))
+    found = _find(model, expected, path)
+    classifier = tuple(getattr(model, "classifier", ()))
+    ends = classifier + (_ENDS if isinstance(model, ConvNeXt) else ())
+    known = {
+        key: value
+        for key, value in found.state.items()
+        if key in expected and (head or not key.startswith(classifier))
+    }
+    missing = tuple(key for key in expected if key not in known)
+    ignored = tuple(key for key in found.state if key not in known)
+    problems = {
+        "missing": [k for k in missing if not _may_be_missing(k, found.state, classifier, head)],
+        "unexpected": [key for key in ignored if not key.startswith(ends)],
+    }
+    misshapen = [key for key, value in known.items() if value.shape != expected[key].shape]
+    if misshapen and all(key.startswith(classifier) for key in misshapen):
+        raise CheckpointError(_other_classes(path, known[misshapen[0]], expected[misshapen[0]]))
+    if misshapen or (strict and any(problems.values())):
+        problems["of another shape"] = misshapen
+        raise CheckpointError(_does_not_fit(path, problems, found.state))
+    _check_shared(model, known, path)
+    model.load_state_dict(known, strict=False)
+    return LoadReport(found.source, missing, (*found.outside, *ignored))
 
 
-def read_state(path: Path) -> State:
-    """The state dict in a file, out of its wrapper, on the CPU.
-
-    Raises:
-        CheckpointError: if there is no such file or no state dict in it.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not a file; give the path of a checkpoint.")
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            with torch.serialization.safe_globals(_HARMLESS):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, SafetensorError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+def _find(model: nn.Module, expected: Mapping[str, Tensor], path: str | Path) -> Found:
+    saved = read_state(path)
+    found = find(saved, _vocabularies(model, next(iter(expected))), expected)
+    if found is None:
+        guess = guess_backbone(saved)
+        hint = f"this looks like {guess}" if guess else f"found {', '.join(list(saved)[:3])}, ..."
         raise CheckpointError(
-            f"{path} ({path.stat().st_size:,} bytes) cannot be read as a checkpoint: {first} It "
-            "may be cut short, or be a web page saved under that name; fetch it again."
-        ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"{path} holds no state dict but a {type(content).__name__}.")
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{path} holds no tensors; its keys are {list(content)[:6]}.")
-    return tensors
-
-
-def guess_backbone(state: Mapping[str, Tensor]) -> str | None:
-    """The ConvNeXt whose depths and channels the weights have, or None."""
-    stem = "downsample_layers.0.0.weight"
-    if stem not in state:
-        return None
-    places = [re.match(r"stages\.(\d+)\.(\d+)\.", key) for key in state]
-    blocks = {(int(m[1]), int(m[2])) for m in places if m}
-    depths = tuple(sum(stage == i for stage, _ in blocks) for i in range(4))
-    width = state[stem].shape[0]
-    dcls = "dcls_" if any(key.endswith("dwconv.P") for key in state) else ""
-    for name, size in SIZES.items():
-        if size.depths == depths and size.dims[0] == width:
-            return f"convnext_{dcls}{name}"
-    return None
-
-
-def _as_own_names(
-    model: nn.Module, saved: State, path: str | Path
-) -> tuple[State, str, list[str]]:
-    anchors = (next(iter(model.state_dict())),)
-    if isinstance(model, ConvNeXt):
-        anchors += ("stem.0.weight",)
-    prefix = find_prefix(saved, anchors)
-    if prefix is None and not isinstance(model, ConvNeXt):
-        inner = {f"model.{key}": value for key, value in saved.items()}  # timm's own files
-        if anchors[0] in inner:
-            return inner, "timm", []
-    if prefix is None:
-        raise CheckpointError(
-            f"{path} holds no weights of such a backbone: none of its {len(saved)} keys is "
-            f"{anchors[0]} (found {', '.join(list(saved)[:3])}, ...). Choose the backbone that the "
-            "file belongs to."
+            f"{path} holds no weights of this backbone: none of its {len(saved)} keys is "
+            f"{next(iter(expected))}, with or without a prefix ({hint}). Build the backbone that "
+            "the file belongs to."
         )
-    state, outside = under_prefix(saved, prefix)
-    if is_timm(state) and isinstance(model, ConvNeXt):
-        return from_timm(state), "timm", outside
-    return state, "released", outside
+    return found
 
 
-def _has_place(model: nn.Module, key: str, head: bool) -> bool:
-    if key.startswith(_HEAD) and hasattr(model, "norm0"):
-        return False
-    return head or not _is_head(key)
+def _vocabularies(model: nn.Module, anchor: str) -> tuple[Vocabulary, ...]:
+    if isinstance(model, ConvNeXt):
+        return CONVNEXT_VOCABULARIES
+    own = Vocabulary("released", anchor, dict)
+    if not isinstance(model, TimmBackbone):
+        return (own,)
+    timms = Vocabulary("timm", anchor.removeprefix("model."), _inside_adapter)
+    return own, timms
 
 
-def _may_be_missing(key: str, state: State, head: bool) -> bool:
-    from_classification = any(name.startswith(_HEAD) for name in state)
-    return (bool(_STAGE_NORM.match(key)) and from_classification) or (
-        not head and (_is_head(key) or key.startswith("norm."))
-    )
+def _inside_adapter(state: Mapping[str, Tensor]) -> State:
+    return {f"model.{key}": value for key, value in state.items()}
 
 
-def _is_head(key: str) -> bool:
-    return re.match(r"^(model\.)?(head(\.fc)?|fc|classifier)\.(weight|bias)$", key) is not None
+def _may_be_missing(key: str, state: State, classifier: tuple[str, ...], head: bool) -> bool:
+    """Whether a parameter may keep its initial value.
+
+    The norms of stages if the file is a classifier's, whose norm stands elsewhere; and what
+    belongs to the head if that is not asked for.
+    """
+    if re.match(r"norm\d\.", key):
+        return any(name.startswith(("norm.", "head.")) for name in state)
+    from_dense = key.startswith("norm.") and "norm0.weight" in state
+    return not head and (key.startswith(classifier) or from_dense)
 
 
-def _check_classes(expected: Mapping[str, Tensor], kept: State, path: str | Path) -> None:
-    for key, value in kept.items():
-        if _is_head(key) and key in expected and value.shape[0] != expected[key].shape[0]:
-            raise CheckpointError(
-                f"{path} was trained on {value.shape[0]} classes, but the model has "
-                f"{expected[key].shape[0]}. Build it with num_classes={value.shape[0]} (choose the "
-                "dataset it was trained on), or load it without its head: "
-                "backbone.pretrained=<file>, load_checkpoint(..., head=False)."
-            )
-
-
-def _check_shared(state: State, path: str | Path) -> None:
-    first: dict[tuple[str, str], tuple[str, Tensor]] = {}
-    for key, value in state.items():
-        match = _SHARED.match(key)
-        if match is None:
+def _check_shared(model: nn.Module, state: State, path: str | Path) -> None:
+    """Parameters that are one in the model must be equal in the file."""
+    first: dict[int, str] = {}
+    for key, parameter in model.named_parameters(remove_duplicate=False):
+        if key not in state:
             continue
-        name, other = first.setdefault((match[1], match[2]), (key, value))
-        if not torch.equal(value, other):
+        other = first.setdefault(id(parameter), key)
+        if not torch.equal(state[key], state[other]):
+            stage = re.match(r"stages\.(\d)\.", key)
+            where = f"The blocks of stage {stage[1]}" if stage else "Layers"
             raise CheckpointError(
-                f"The blocks of stage {match[1]} in {path} have positions of their own ({key} "
-                f"differs from {name}), but the model shares them. Build it with "
-                "share_positions=False."
+                f"{where} in {path} have positions of their own ({key} differs from {other}), but "
+                "the model shares them. Build it with share_positions=False."
             )
+
+
+def _other_classes(path: str | Path, found: Tensor, wanted: Tensor) -> str:
+    return (
+        f"{path} was trained on {len(found)} classes, but the model has {len(wanted)}. Build it "
+        f"with num_classes={len(found)} (choose the dataset it was trained on), or load it without "
+        "its head: backbone.pretrained=<file>, load_checkpoint(..., head=False)."
+    )
 
 
 def _does_not_fit(path: str | Path, problems: dict[str, list[str]], state: State) -> str:
     parts = [
-        f"{len(keys)} {what} ({', '.join(keys[:4])}{', ...' if keys[4:] else ''})"
+        f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if keys[_NAMED:] else ''})"
         for what, keys in problems.items()
         if keys
     ]
     guess = guess_backbone(state)
-    hint = f" This looks like {guess}." if guess else ""
+    hint = f" This looks like {guess}: build that backbone." if guess else ""
     return f"{path} does not fit the model: {'; '.join(parts)}.{hint}"

@@ -1,27 +1,24 @@
 """Depthwise "same" convolution, the one expensive operation of a large-kernel network.
 
-A convolution of C channels with C kernels of their own, stride 1 and zero padding of half a kernel,
-is what every block of a ConvNeXt runs. On a CPU `torch.nn.functional.conv2d` computes it well only
-in one memory layout and for some kernel widths, and its weight gradient is 5 to 300 times slower
-than it need be. Each of the three passes (output, input gradient, weight gradient) is therefore
-written here as the forward convolution that PyTorch's CPU library (oneDNN) is quick at. Nothing is
+Every block of a ConvNeXt convolves C channels with C kernels of their own, at stride 1 and with
+zero padding of half a kernel. On a CPU `torch.nn.functional.conv2d` does that well only in some
+memory layouts and for some kernel widths, and its weight gradient takes 10 to 60 times as long as
+the output. Here each of the three passes (output, input gradient, weight gradient) is written as
+the one forward convolution that oneDNN, PyTorch's CPU library, is quick at. Nothing is
 approximated: the sums are those of `conv2d`, in another order.
-
-What is chosen, and why (all figures: `benchmarks/README.md`):
 
 | case | path |
 | --- | --- |
-| not CPU, no oneDNN, float64, traced, exported, under `torch.func` | `conv2d`, unchanged |
+| not a CPU with oneDNN, float64, at most 9 taps, traced, exported, `torch.func` | `conv2d` as is |
 | map of one pixel | product with the centre of the kernel |
-| contiguous, kernel at most 13 wide | `conv2d`; oneDNN reorders faster than PyTorch does |
-| all else | `conv2d` in channels_last |
-| weight gradient, at most 9 taps | PyTorch's own, which has a special kernel up to 3x3 |
-| weight gradient, all else | channels of several samples as groups, output gradient as kernel |
+| contiguous and narrow | `conv2d` with a cut kernel |
+| contiguous and wide, or channels_last | `conv2d` in channels_last |
+| input gradient | the same with the kernel turned round |
+| weight gradient | channels of some samples as groups, output gradient as their kernels |
 
-A kernel is first cut to the central (2H - 1) x (2W - 1), all that an H x W map can meet. In
-channels_last a width of 11 to 13 is then filled with zeros to 14 or 15: oneDNN takes up to 2.7
-times longer per tap there than at any width from 14 on. float16 and bfloat16 are computed in
-float32 and rounded once: float16 is up to 150 times slower otherwise, bfloat16 no faster.
+A cut kernel is the central (2H - 1) x (2W - 1), all that an H x W map can meet. float16 and
+bfloat16 are computed in float32 and rounded once: float16 takes up to 150 times longer otherwise,
+and bfloat16 gains nothing. The constants below come from `benchmarks/README.md`.
 """
 
 from typing import Any
@@ -32,19 +29,28 @@ from torch.nn import functional
 
 from dcls.errors import LayerArgumentError
 
-NARROWEST_WIDE_KERNEL = 15
-"""Contiguous kernels from this width on leave oneDNN's blocked kernel for a matrix product."""
+WIDEST_BLOCKED = 13 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 9
+"""Contiguous kernels up to this width run in oneDNN's blocked layout, wider ones far slower."""
 
-SLOW_WIDTHS = (11, 12, 13)
-"""Widths at which oneDNN's channels_last kernel is slow; they are padded past the last of them."""
+SLOW_WIDTHS = (12, 13)
+"""Widths at which oneDNN's channels_last kernel takes 2.7 times longer per tap: filled with zeros
+by 2 columns, to 14 or 15."""
+
+WORTH_CUTTING = 3
+"""In channels_last a kernel is cut if this many times fewer taps remain: oneDNN skips taps outside
+the map by itself, and the cut is a copy."""
 
 SPECIAL_TAPS = 9
-"""Up to 3x3 PyTorch's own weight gradient is a special kernel, and fast."""
+"""Up to 3x3 PyTorch has special kernels for all passes."""
 
 CHUNK_ELEMENTS = 96 * 1024
-"""Elements of input per grouped convolution of the weight gradient: about what a cache holds."""
+"""Elements of input per grouped convolution of the weight gradient: more and the caches overflow,
+fewer and the calls cost."""
 
-FAST_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+HALF_DTYPES = (torch.bfloat16, torch.float16)
+FAST_DTYPES = (torch.float32, *HALF_DTYPES)
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -65,6 +71,8 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     Raises:
         LayerArgumentError: the shapes do not fit together, or a kernel size is even.
     """
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return _plain(x, weight, bias)
     _check_shapes(x, weight, bias)
     x, weight, bias = _autocast(x, weight, bias)
     if not _is_fast(x, weight):
@@ -81,43 +89,32 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise "same" convolution of learned dense kernels, computed by `depthwise_conv2d`.
+    """An `nn.Conv2d` with odd kernel, depthwise and "same", computed by `depthwise_conv2d`.
 
-    Its state dict is that of the equivalent `nn.Conv2d`.
-
-    Args:
-        channels: C, of input and output alike.
-        kernel_size: odd side of the kernel, or (height, width).
-        bias: whether to learn one bias per channel.
-        device: where the parameters live.
-        dtype: their type.
+    Arguments, parameters and state dict are those of `nn.Conv2d`.
 
     Raises:
-        LayerArgumentError: a kernel size is even.
+        LayerArgumentError: the arguments ask for any other convolution than `depthwise_conv2d`
+            computes.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        kernel_size: int | tuple[int, int],
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        height, width = (
-            (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-        )
-        _check_odd(height, width)
-        super().__init__(
-            channels,
-            channels,
-            (height, width),
-            padding=(height // 2, width // 2),
-            groups=channels,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-        )
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _check_odd(*self.kernel_size)
+        same = tuple(cells // 2 for cells in self.kernel_size)
+        for name, found, expected in (
+            ("groups", self.groups, self.in_channels),
+            ("out_channels", self.out_channels, self.in_channels),
+            ("stride", self.stride, (1, 1)),
+            ("dilation", self.dilation, (1, 1)),
+            ("padding", same if self.padding == "same" else self.padding, same),
+            ("padding_mode", self.padding_mode, "zeros"),
+        ):
+            if found != expected:
+                raise LayerArgumentError(
+                    f"DepthwiseConv2d: {name}={found!r}, expected {expected!r}; "
+                    "for any other convolution use torch.nn.Conv2d"
+                )
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
@@ -132,10 +129,10 @@ class _Convolution(torch.autograd.Function):
         return _convolve(x, weight, bias)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
         x, weight, _ = inputs
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
-        ctx.memory_format = _memory_format(x)
+        ctx.memory_format = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -160,10 +157,11 @@ class _WeightGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
-        return _correlate(x, gradient, height, width)
+        correlate = _correlate_opaque if torch.compiler.is_compiling() else _correlate
+        return correlate(x, gradient, height, width)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
         ctx.save_for_backward(inputs[0], inputs[1])
 
     @staticmethod
@@ -180,52 +178,43 @@ class _WeightGradient(torch.autograd.Function):
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Output of the convolution by the path that suits layout and width."""
-    dtype, memory_format = x.dtype, _memory_format(x)
+    if x.dtype in HALF_DTYPES or torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            y = _convolve(_widened(x), _widened(weight), None if bias is None else _widened(bias))
+        return y.to(x.dtype)
+    channels_last = _is_channels_last(x)
     height = min(weight.shape[2], 2 * x.shape[2] - 1)
     width = min(weight.shape[3], 2 * x.shape[3] - 1)
-    inner_format = torch.channels_last
-    if memory_format == torch.contiguous_format and width < NARROWEST_WIDE_KERNEL:
-        inner_format = torch.contiguous_format
-    elif width in SLOW_WIDTHS:
-        width = NARROWEST_WIDE_KERNEL
-    with torch.autocast("cpu", enabled=False):
-        y = _plain(
-            x.to(torch.float32).contiguous(memory_format=inner_format),
-            _resized(weight, height, width).to(torch.float32),
-            None if bias is None else bias.to(torch.float32),
-        )
-    return y.contiguous(memory_format=memory_format).to(dtype)
+    if not channels_last and width <= WIDEST_BLOCKED:
+        return _plain(x.contiguous(), _resized(weight, height, width), bias)
+    if WORTH_CUTTING * height * width > weight.shape[2] * weight.shape[3]:
+        height, width = weight.shape[2:]
+    if width in SLOW_WIDTHS:
+        width += 2
+    weight = _resized(weight, height, width)
+    y = _plain(x.contiguous(memory_format=torch.channels_last), weight, bias)
+    return y if channels_last else y.contiguous()
 
 
 def _correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
     """Weight gradient (C, 1, height, width) of the convolution of `x`, given that of its output."""
-    channels = x.shape[1]
-    kernel = x.new_empty(()).expand(channels, 1, height, width)
-    if height * width <= SPECIAL_TAPS and x.dtype == torch.float32:
-        padding = [height // 2, width // 2]
-        return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
-            gradient,
-            x,
-            kernel,
-            None,
-            [1, 1],
-            padding,
-            [1, 1],
-            False,
-            [0, 0],
-            channels,
-            [False, True, False],
-        )[1]
-    size = max(1, CHUNK_ELEMENTS // max(1, x[0].numel()))
+    size = max(1, CHUNK_ELEMENTS // x[0].numel())
     lags = (min(height // 2, x.shape[2] - 1), min(width // 2, x.shape[3] - 1))
+    chunks = zip(torch.split(x, size), torch.split(gradient, size), strict=True)
     with torch.autocast("cpu", enabled=False):
-        total = torch.stack(
-            [
-                _correlate_chunk(part, part_gradient, lags)
-                for part, part_gradient in zip(x.split(size), gradient.split(size), strict=True)
-            ]
-        ).sum(0)
+        total = torch.stack([_correlate_chunk(*chunk, lags) for chunk in chunks]).sum(0)
     return _resized(total.unsqueeze(1), height, width).to(x.dtype)
+
+
+@torch.library.custom_op("dcls::depthwise_weight_gradient", mutates_args=())
+def _correlate_opaque(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
+    """`_correlate` as one node of a compiled graph: its loop would fix the batch size."""
+    return _correlate(x, gradient, height, width)
+
+
+@_correlate_opaque.register_fake
+def _(x: Tensor, _gradient: Tensor, height: int, width: int) -> Tensor:
+    return x.new_empty(x.shape[1], 1, height, width)
 
 
 def _correlate_chunk(x: Tensor, gradient: Tensor, lags: tuple[int, int]) -> Tensor:
@@ -235,13 +224,13 @@ def _correlate_chunk(x: Tensor, gradient: Tensor, lags: tuple[int, int]) -> Tens
     """
     samples, channels, height, width = x.shape
     groups = samples * channels
-    channels_last = x.to(torch.float32).permute(2, 3, 0, 1).reshape(1, height, width, groups)
-    kernel = gradient.to(torch.float32).reshape(groups, 1, height, width)
-    margin = (NARROWEST_WIDE_KERNEL - width) // 2 if width in SLOW_WIDTHS else 0
+    merged = _widened(x).permute(2, 3, 0, 1).reshape(1, height, width, groups).permute(0, 3, 1, 2)
+    kernel = _widened(gradient).reshape(groups, 1, height, width)
+    margin = 1 if width in SLOW_WIDTHS else 0
     if margin:
         kernel = functional.pad(kernel, (margin, margin))
     correlations = functional.conv2d(
-        channels_last.permute(0, 3, 1, 2),
+        merged.contiguous(memory_format=torch.channels_last),
         kernel,
         padding=(lags[0], lags[1] + margin),
         groups=groups,
@@ -262,10 +251,12 @@ def _resized(kernel: Tensor, height: int, width: int) -> Tensor:
     return functional.pad(kernel, (columns, columns, rows, rows))
 
 
-def _memory_format(x: Tensor) -> torch.memory_format:
-    if x.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in HALF_DTYPES else tensor
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _is_fast(x: Tensor, weight: Tensor) -> bool:
@@ -275,9 +266,9 @@ def _is_fast(x: Tensor, weight: Tensor) -> bool:
         and x.dtype in FAST_DTYPES
         and x.dtype == weight.dtype
         and x.numel() > 0
-        and torch.backends.mkldnn.is_available()
+        and weight.shape[2] * weight.shape[3] > SPECIAL_TAPS
+        and HAS_ONEDNN
         and not torch.compiler.is_exporting()
-        and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
     )
 

@@ -13,5 +13,9 @@ class UnknownBackboneError(DclsError, ValueError):
     """No backbone of that name exists; the message lists the nearest ones."""
 
 
+class BackboneArgumentError(DclsError, ValueError):
+    """A backbone was asked for with settings that it does not have or that do not fit together."""
+
+
 class CheckpointError(DclsError, ValueError):
     """A checkpoint file is missing, unreadable, or does not fit the model."""

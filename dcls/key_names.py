@@ -1,16 +1,22 @@
-"""Names of the same ConvNeXt parameters in different libraries: pure functions on dictionaries."""
+"""Names of the same parameters in different libraries: pure functions on dictionaries.
+
+A vocabulary is a way to name the parameters of a model: an anchor, which is the name of one
+parameter that is always there, and a function from dictionary to dictionary that gives the
+model's own names.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
 State = dict[str, Tensor]
+STEM = "downsample_layers.0.0.weight"
+TIMM_STEM = "stem.0.weight"
+COMPILED = "_orig_mod."
 
-PREFIXES = ("", "backbone.", "model.", "module.", "backbone.model.", "model.backbone.")
-"""Where a backbone may stand inside a saved model, shortest first."""
-
-_TIMM = (
+TIMM_TABLE = (
     (r"^stem\.(\d)\.", r"downsample_layers.0.\1."),
     (r"^stages\.(\d)\.downsample\.(\d)\.", r"downsample_layers.\1.\2."),
     (r"^stages\.(\d)\.blocks\.(\d+)\.conv_dw\.", r"stages.\1.\2.dwconv."),
@@ -21,37 +27,81 @@ _TIMM = (
     (r"^norm_pre\.", "norm."),
     (r"^head\.fc\.", "head."),
 )
+"""timm's ConvNeXt names and ours; the first pattern that fits is the one."""
 _POINTWISE = re.compile(r"\.pwconv[12]\.weight$")
 
 
+class Vocabulary(NamedTuple):
+    """A way to name the parameters of a model."""
+
+    source: str
+    """Who writes such names."""
+    anchor: str
+    """A parameter that every state dict of the kind has."""
+    rename: Callable[[Mapping[str, Tensor]], State]
+    """To the model's own names."""
+
+
+class Found(NamedTuple):
+    """The entries of a saved state dict that are a model's, in the model's own names."""
+
+    source: str
+    state: State
+    outside: tuple[str, ...]
+    """Keys of the other entries, as saved."""
+
+
 def from_timm(state: Mapping[str, Tensor]) -> State:
-    """timm's ConvNeXt names to ours; its 1x1 convolutions become linear layers."""
+    """Names of timm's ConvNeXt to ours; its 1x1 convolutions become linear layers."""
     renamed: State = {}
     for key, value in state.items():
-        name = key
-        for pattern, replacement in _TIMM:
-            name, hits = re.subn(pattern, replacement, name)
-            if hits:
-                break
+        name = _by_table(key)
         is_1x1 = _POINTWISE.search(name) is not None and value.ndim == 4
         renamed[name] = value.flatten(1) if is_1x1 else value
     return renamed
 
 
-def is_timm(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are the names of timm's ConvNeXt."""
-    return "stem.0.weight" in state and "stages.0.blocks.0.conv_dw.weight" in state
+def _by_table(key: str) -> str:
+    for pattern, replacement in TIMM_TABLE:
+        name, hits = re.subn(pattern, replacement, key)
+        if hits:
+            return name
+    return key
 
 
-def find_prefix(state: Mapping[str, Tensor], anchors: tuple[str, ...]) -> str | None:
-    """The first of `PREFIXES` under which one of the anchor keys stands, or None."""
-    for prefix in PREFIXES:
-        if any(prefix + anchor in state for anchor in anchors):
-            return prefix
-    return None
+CONVNEXT_VOCABULARIES = (
+    Vocabulary("released", STEM, dict),
+    Vocabulary("timm", TIMM_STEM, from_timm),
+)
+"""`released`: the names that the authors, Facebook and this project use."""
 
 
-def under_prefix(state: Mapping[str, Tensor], prefix: str) -> tuple[State, list[str]]:
-    """The entries under a prefix, without it, and the keys of the others."""
-    inside = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return inside, [key for key in state if not key.startswith(prefix)]
+def find(
+    saved: Mapping[str, Tensor], vocabularies: Collection[Vocabulary], expected: Collection[str]
+) -> Found | None:
+    """Where in `saved` a model stands, and under which names.
+
+    A model may be saved as part of another (`backbone.`), in a wrapper of parallel or averaged
+    training (`module.`) or compiled: any prefix before an anchor is tried, and the one under which
+    most of the `expected` names stand is taken, the shortest of equals.
+
+    Returns:
+        None if no vocabulary's anchor is there.
+    """
+    plain = {key.replace(COMPILED, ""): value for key, value in saved.items()}
+    best: tuple[int, Found] | None = None
+    for vocabulary in vocabularies:
+        for prefix in _prefixes(plain, vocabulary.anchor):
+            inside = {k.removeprefix(prefix): v for k, v in plain.items() if k.startswith(prefix)}
+            outside = tuple(key for key in plain if not key.startswith(prefix))
+            found = Found(vocabulary.source, vocabulary.rename(inside), outside)
+            hits = sum(key in found.state for key in expected)
+            if best is None or hits > best[0]:
+                best = hits, found
+    return None if best is None else best[1]
+
+
+def _prefixes(keys: Collection[str], anchor: str) -> list[str]:
+    """What stands before the anchor in the keys that end in it, shortest first."""
+    before = (key.removesuffix(anchor) for key in keys if key.endswith(anchor))
+    return sorted((prefix for prefix in before if not prefix or prefix[-1] == "."), key=len)

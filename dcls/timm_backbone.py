@@ -2,36 +2,44 @@
 
 from typing import Any, cast
 
-from timm.models._manipulate import group_with_matcher
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from dcls.convnext import FeatureInfo, LayerScheme
 from dcls.errors import DclsError
 
+LAST_MAPS = 4
+
 
 class TimmBackbone(nn.Module):
     """A timm model with the interface of this package's backbones.
 
-    Feature maps are as timm gives them, without an added norm.
+    Feature maps are as timm gives them, without an added norm; a plain vision transformer's have
+    all the same stride (see `feature_info`).
 
     Args:
         model: from `timm.create_model`.
 
     Attributes:
         feature_info: channels and stride of the last four feature maps, fewer if there are fewer.
-        num_features: channels before the head.
+        num_features: channels of the pooled features.
         num_classes: outputs of the head.
+        classifier: prefixes of the names of the parameters that depend on the classes.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
         timm_model = cast(Any, model)
-        self.num_features: int = timm_model.num_features
+        self.num_features: int = getattr(timm_model, "head_hidden_size", timm_model.num_features)
         self.num_classes: int = timm_model.num_classes
         self.feature_info = tuple(
-            FeatureInfo(info["num_chs"], info["reduction"]) for info in timm_model.feature_info[-4:]
+            FeatureInfo(info["num_chs"], info["reduction"])
+            for info in getattr(timm_model, "feature_info", ())[-LAST_MAPS:]
         )
+        names = timm_model.default_cfg.get("classifier") or ()
+        names = (names,) if isinstance(names, str) else names
+        self.classifier: tuple[str, ...] = tuple(f"model.{name}." for name in names)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes); pooled features if num_classes is 0."""
@@ -44,7 +52,7 @@ class TimmBackbone(nn.Module):
         Raises:
             DclsError: if the model cannot give intermediate maps.
         """
-        if not hasattr(self.model, "forward_intermediates"):
+        if not hasattr(self.model, "forward_intermediates") or not self.feature_info:
             raise DclsError(
                 f"timm's {type(self.model).__name__} gives no feature maps; choose a backbone "
                 "with forward_intermediates, such as timm/resnet50 or any convnext."
@@ -60,7 +68,7 @@ class TimmBackbone(nn.Module):
         The scheme only chooses between timm's fine (`layer_wise`) and coarse groups.
         """
         matcher = cast(Any, self.model).group_matcher(coarse=scheme == "stage_wise")
-        groups = group_with_matcher(self.model.named_parameters(), matcher, reverse=True)
+        groups: dict[str, int] = group_parameters(self.model, matcher, reverse=True)
         last = max(groups.values()) or 1
         return {
             f"model.{name}": round(group / last * (num_layers + 1))

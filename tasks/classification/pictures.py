@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from tasks.reporting.drawing import COLOURS, as_png, bare, heat_map, new_figure
+from tasks.reporting.drawing import COLOURS, as_png, bare, heat_map, new_figure, short, styled
 from tasks.reporting.page import Picture, Table
 
 MOST_NUMBERED = 30
 """Up to so many classes, the confusion matrix is drawn with names and numbers."""
+_MISTAKES_PER_ROW = 6
 
 
 @dataclass(frozen=True)
@@ -23,34 +26,47 @@ class Mistake:
     confidence: float
 
 
+@styled
 def confusion_picture(counts: NDArray[np.int64], names: Sequence[str]) -> Picture:
-    """The confusion matrix, each row divided by its sum; rows are the truth."""
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    """The confusion matrix, each row divided by its sum; rows are the truth.
+
+    Args:
+        counts: images by true (rows) and predicted class (columns).
+        names: of the classes; beyond `MOST_NUMBERED` of them the picture is a small one without
+            names, to be read beside `confused_pairs`.
+    """
+    seen = counts.sum(1, keepdims=True)
+    shares = np.where(seen > 0, counts / np.maximum(seen, 1), np.nan)
+    caption = "Share of the images of each true class that was predicted as each class."
     if len(names) <= MOST_NUMBERED:
-        side = max(4.2, 0.55 * len(names))
-        figure, axes = new_figure(1, 1, side + 1.0, side)
-        heat_map(axes[0, 0], shares, names, names, "{:.0%}")
+        side = max(3.6, 0.46 * len(names))
+        figure, axes = new_figure(1, 1, side + 1.4, side + 0.6)
+        heat_map(axes[0, 0], shares, names, names, "{:.0%}", limits=(0, 1))
     else:
-        figure, axes = new_figure(1, 1, 7.0, 6.6)
-        axes[0, 0].imshow(np.sqrt(shares), cmap="Blues")
+        figure, axes = new_figure(1, 1, 5.4, 5.0)
+        spread = np.sqrt(np.nan_to_num(shares))
+        axes[0, 0].imshow(spread, cmap="Blues", vmin=0, vmax=1, interpolation="antialiased")
         axes[0, 0].grid(False)
+        caption += " Square-root scale: rare mistakes are drawn stronger than they are."
+    if not seen.all():
+        caption += " Classes without an image have no share."
     axes[0, 0].set_xlabel("predicted")
     axes[0, 0].set_ylabel("truth")
-    return Picture("confusion", as_png(figure), "Confusion matrix", "Share of each true class.")
+    return Picture("confusion", as_png(figure), "Confusion matrix", caption)
 
 
 def confused_pairs(counts: NDArray[np.int64], names: Sequence[str], most: int = 15) -> Table:
-    """The pairs of classes that are confused most often."""
+    """The pairs of classes that are confused most often (counts as in `confusion_picture`)."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(wrong, axis=None)[::-1][:most]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     rows = []
     for flat in order:
         truth, predicted = divmod(int(flat), len(names))
         count = int(wrong[truth, predicted])
         if count:
-            share = count / max(1, int(counts[truth].sum()))
-            rows.append([names[truth], names[predicted], str(count), f"{share:.1%}"])
+            share = _share(count, int(counts[truth].sum()))
+            rows.append([names[truth], names[predicted], str(count), share])
     return Table(["truth", "predicted", "images", "of the class"], rows, "Most confused pairs")
 
 
@@ -68,39 +84,77 @@ def class_table(counts: NDArray[np.int64], names: Sequence[str]) -> Table:
     return Table(["class", "images", "top-1", "precision", "most often taken for"], rows)
 
 
+@styled
 def mistakes_picture(mistakes: Sequence[Mistake]) -> Picture:
-    """The given wrong predictions in a grid, each with its truth, prediction and confidence."""
-    columns = min(8, len(mistakes))
+    """The given wrong predictions in a grid, each with its truth, prediction and confidence.
+
+    Args:
+        mistakes: at least one, in the order in which they are to be shown.
+    """
+    columns = min(_MISTAKES_PER_ROW, len(mistakes))
     rows = -(-len(mistakes) // columns)
-    figure, axes = new_figure(rows, columns, 1.35 * columns, 1.75 * rows)
-    for place in axes.flat:
+    figure, axes = new_figure(rows, columns, 1.5 * columns, 1.86 * rows)
+    places: list[Axes] = axes.ravel().tolist()
+    for place in places:
         bare(place)
-    for place, mistake in zip(axes.flat, mistakes, strict=False):
+    for place, mistake in zip(places, mistakes, strict=False):
         place.imshow(mistake.pixels, interpolation="nearest")
-        title = f"{mistake.truth}\n→ {mistake.predicted} {mistake.confidence:.0%}"
-        place.set_title(title, fontsize=7.5, fontweight="normal", loc="left")
-    caption = "Highest loss first: the truth, then what was predicted and how surely."
+        _name(place, mistake)
+    caption = "Highest loss first: the truth in black, below it what was predicted and how surely."
     return Picture("worst", as_png(figure), "The worst predictions", caption)
 
 
+def _name(axes: Axes, mistake: Mistake) -> None:
+    at: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+        "fontsize": 7.5,
+    }
+    axes.annotate(short(mistake.truth, 18), (0, 1), (0, 13), **at, fontweight="bold")
+    predicted = f"{short(mistake.predicted, 15)}  {mistake.confidence:.0%}"
+    axes.annotate(predicted, (0, 1), (0, 3), **at, color=COLOURS[1])
+
+
+@styled
 def reliability_picture(
     counts: NDArray[np.float64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64]
 ) -> Picture:
-    """Accuracy against confidence in bins of equal width, over the share of images in each."""
+    """Accuracy against confidence in bins of equal width, and the share of images in each.
+
+    Args:
+        counts: images per bin of confidence, from 0 to 1.
+        confidence: mean confidence in each bin; nan where it is empty.
+        accuracy: share of right predictions in each bin; nan where it is empty.
+    """
     edges = np.linspace(0, 1, len(counts) + 1)
-    width = edges[1] - edges[0]
-    figure, axes = new_figure(1, 2, 7.6, 3.1)
-    axes[0, 0].plot([0, 1], [0, 1], color="#8a94a3", linestyle="--", linewidth=1)
-    axes[0, 0].bar(edges[:-1] + width / 2, np.nan_to_num(accuracy), 0.92 * width, color=COLOURS[5])
-    axes[0, 0].plot(confidence, accuracy, "o", color=COLOURS[0], markersize=4)
-    axes[0, 0].set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    axes[0, 0].set_title("Reliability", loc="left")
+    width = edges[1]
+    middles = edges[:-1] + width / 2
     shares = counts / max(1.0, float(counts.sum()))
-    axes[0, 1].bar(edges[:-1] + width / 2, shares, 0.92 * width, color=COLOURS[0])
-    axes[0, 1].set(xlabel="confidence", ylabel="share of images", xlim=(0, 1))
-    axes[0, 1].set_title("Confidence", loc="left")
-    caption = "On the dashed line a prediction is right as often as its confidence says."
+    figure, axes = new_figure(1, 2, 7.6, 3.2)
+    reliability, histogram = axes[0]
+    reliability.plot([0, 1], [0, 1], color="#8a94a3", linestyle="--", linewidth=1)
+    reliability.bar(middles, np.nan_to_num(accuracy), 0.92 * width, color=COLOURS[5])
+    reliability.plot(confidence, accuracy, "o", color=COLOURS[0], markersize=4)
+    reliability.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    error = calibration_error(counts, confidence, accuracy)
+    reliability.set_title(f"Reliability: error {error:.2%}")
+    histogram.bar(middles, shares, 0.92 * width, color=COLOURS[0])
+    histogram.set(xlabel="confidence", ylabel="share of images", xlim=(0, 1))
+    histogram.set_title("Confidence")
+    caption = (
+        "On the dashed line a prediction is right as often as its confidence says. The dots stand "
+        "at the mean confidence of their bin; the calibration error is their distance from the "
+        "line, averaged over images."
+    )
     return Picture("reliability", as_png(figure), "Reliability diagram", caption)
+
+
+def calibration_error(
+    counts: NDArray[np.float64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64]
+) -> float:
+    """Expected calibration error (arXiv 1706.04599) of bins as in `reliability_picture`."""
+    gaps = np.nan_to_num(np.abs(confidence - accuracy))
+    return float((counts * gaps).sum() / max(1.0, float(counts.sum())))
 
 
 def _share(part: int, whole: int) -> str:

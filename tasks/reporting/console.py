@@ -1,26 +1,72 @@
 """The last lines on the terminal: the figures, and where the report is."""
 
+import re
+import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
+from rich.text import Text
 
+from tasks.reporting.page import Table
 from tasks.reporting.results import Results
+
+_SHARE = re.compile(r"top\d+|[am]?acc|m?iou|ece|((box|mask)_)?a[pr](\d+|_?[sml])?")
 
 
 def metric_text(name: str, value: float) -> str:
     """A figure for people: shares as percentages, all else with four digits."""
-    share = name.rsplit("/", 1)[-1].startswith(("top", "miou", "aacc", "macc", "ece", "iou"))
+    parts = name.split("/")
+    # the second part is the measure; a third one only names a class or a cell
+    share = _SHARE.fullmatch(parts[1] if len(parts) > 1 else parts[0])
     return f"{100 * value:.2f} %" if share else f"{value:.4g}"
 
 
 def print_results(results: Results, page: Path) -> None:
     """Print the metrics as a table, then the path of the report on a line of its own."""
+    shown = sorted({**_validation(results), **results.headline()}.items())
+    rows = [[name, metric_text(name, value)] for name, value in shown]
+    caption = f"{results.name} ({results.mode}, {results.wall_seconds:.0f} s)"
+    print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
+    print_line(f"report: {page}")
+
+
+def print_table(table: Table, numeric_from: int | None = None) -> None:
+    """Print a table: folded into a terminal's width, in a pipe as wide as it needs to be.
+
+    Args:
+        table: cells and caption are taken as they are, without markup.
+        numeric_from: columns from this one on are aligned at the right; None: none of them.
+    """
+    shown = RichTable()
+    for index, column in enumerate(table.columns):
+        right = numeric_from is not None and index >= numeric_from
+        shown.add_column(_text(column), justify="right" if right else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*map(_text, row))
     console = Console()
-    table = Table(title=f"{results.name} ({results.mode}, {results.wall_seconds:.0f} s)")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name, value in sorted(results.metrics.items()):
-        table.add_row(name, metric_text(name, value))
-    console.print(table)
-    print(f"report: {page}", flush=True)  # not by rich, which would wrap a long path
+    if not console.is_terminal:
+        wide = Console(width=10_000)
+        console = Console(width=max(80, wide.measure(shown).maximum))
+    if table.caption:
+        print_line(table.caption)
+    console.print(shown)
+
+
+def print_line(line: str) -> None:
+    """Print a line as it is; rich would wrap a long path."""
+    print(_sayable(line), flush=True)
+
+
+def _validation(results: Results) -> dict[str, float]:
+    return {k: v for k, v in results.metrics.items() if k.startswith("val/") and k.count("/") < 2}
+
+
+def _text(content: str) -> Text:
+    return Text(_sayable(content))
+
+
+def _sayable(content: str) -> str:
+    """The text in what the output stream can encode: a finished run must not fail on a sign."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return content.encode(encoding, "replace").decode(encoding, "replace")

@@ -1,66 +1,110 @@
 """Learning curves from the table of metrics that a run logs."""
 
 import csv
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from tasks.reporting.drawing import COLOURS, as_png, new_figure
+from tasks.reporting.drawing import COLOURS, as_png, new_figure, styled
 from tasks.reporting.page import Picture
 
 Series = dict[str, tuple[list[float], list[float]]]
 _NO_CURVES = {"epoch", "step"}
+_SMOOTHED_FROM = 20
+"""Curves of more points are drawn pale, under a running mean."""
 
 
 def read_series(path: Path) -> Series:
-    """Steps and values of every metric in a `metrics.csv`, whose rows are sparse."""
+    """Steps and values of every metric in a `metrics.csv`, whose rows are sparse.
+
+    What is no finite number, as in the last line of a run that was killed, is left out.
+    """
     series: Series = {}
     if not path.is_file():
         return series
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
+            step = _number(row.get("step"))
             for name, text in row.items():
-                if text and name not in _NO_CURVES:
+                value = _number(text)
+                if step is not None and value is not None and name not in _NO_CURVES:
                     steps, values = series.setdefault(name, ([], []))
-                    steps.append(float(row["step"]))
-                    values.append(float(text))
+                    steps.append(step)
+                    values.append(value)
     return series
 
 
 def learning_curves(path: Path) -> list[Picture]:
     """Loss, validation figures and learning rates over the steps; empty if nothing was trained."""
-    series = read_series(path)
-    losses = {name: s for name, s in series.items() if name in ("train/loss", "val/loss")}
-    figures = {
-        name: s for name, s in series.items() if name.startswith("val/") and name not in losses
-    }
-    rates = {name: s for name, s in series.items() if name.startswith("lr/")}
-    panels = [
-        (title, panel)
-        for title, panel in (("Loss", losses), ("Validation", figures), ("Learning rate", rates))
-        if panel
-    ]
-    if not panels:
-        return []
-    figure, axes = new_figure(1, len(panels), 3.9 * len(panels), 2.9)
-    for place, (title, panel) in zip(axes[0], panels, strict=True):
-        _draw(place, title, panel)
-    caption = "Pale: every logged step; strong: a running mean over a twentieth of the run."
-    return [Picture("curves", as_png(figure), "Loss, validation and rate curves", caption)]
+    series = {k: s for k, s in read_series(path).items() if not k.startswith("test/")}
+    pictures = []
+    for name, title, belongs in _PANELS:
+        panel = {k: s for k, s in series.items() if belongs(k)}
+        if panel:
+            pictures.append(Picture(name, _draw(title, panel), f"{title}: {', '.join(panel)}"))
+    return pictures
 
 
-def _draw(axes: Axes, title: str, panel: Series) -> None:
-    for colour, (name, (steps, values)) in zip(COLOURS, sorted(panel.items()), strict=False):
-        marker = "o" if name.startswith("val/") else None
-        if name == "train/loss" and len(values) > 20:
-            axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-            values = _running_mean(values, len(values) // 20)
-        axes.plot(steps, values, color=colour, marker=marker, markersize=3, label=name)
-    axes.set_title(title, loc="left")
+def _is_rate(name: str) -> bool:
+    return name.startswith(("lr/", "lr-"))
+
+
+def _is_loss(name: str) -> bool:
+    return "loss" in name.split("/", 1)[-1] and name.count("/") < 2
+
+
+def _is_figure(name: str) -> bool:
+    """Whether a name is that of a figure of the whole validation or training, not of a class."""
+    return name.count("/") < 2 and not _is_loss(name) and not _is_rate(name)
+
+
+_PANELS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("curve_loss", "Loss", _is_loss),
+    ("curve_validation", "Validation", _is_figure),
+    ("curve_rates", "Learning rate", _is_rate),
+)
+
+
+@styled
+def _draw(title: str, panel: Series) -> bytes:
+    figure, ((axes,),) = new_figure(1, 1, 5.0, 3.1)
+    smoothed = False
+    for i, (name, (steps, values)) in enumerate(sorted(panel.items())):
+        smoothed |= _draw_series(axes, name, steps, values, COLOURS[i % (len(COLOURS) - 2)])
+    axes.set_title(title)
     axes.set_xlabel("optimizer step")
+    axes.margins(x=0.02)
+    if _is_rate(next(iter(panel))):
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    if smoothed:
+        axes.plot([], [], color="#8a94a3", alpha=0.4, linewidth=0.8, label="pale: each logged step")
     axes.legend()
+    return as_png(figure)
+
+
+def _draw_series(
+    axes: Axes, name: str, steps: list[float], values: list[float], colour: str
+) -> bool:
+    """Draw one curve; returns whether it was smoothed."""
+    smoothed = len(values) > _SMOOTHED_FROM and name.startswith("train/")
+    if smoothed:
+        axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+        values = _running_mean(values, max(1, len(values) // 40))
+    marker = "o" if len(values) <= _SMOOTHED_FROM else None
+    axes.plot(steps, values, color=colour, marker=marker, markersize=3, label=name)
+    return smoothed
 
 
 def _running_mean(values: list[float], reach: int) -> list[float]:
     windows = (values[max(0, i - reach) : i + reach + 1] for i in range(len(values)))
     return [sum(window) / len(window) for window in windows]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None

@@ -23,6 +23,7 @@ PACKAGES = (
     "pycocotools",
     "numpy",
 )
+_CODE = (":(top)dcls", ":(top)tasks", ":(top)conf", ":(top)pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,25 @@ def package_versions() -> dict[str, str]:
 
 
 def code_state(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the git checkout that holds `folder`, and whether it has uncommitted changes."""
+    """Commit of the git checkout that holds `folder`, and whether it has uncommitted changes.
+
+    (None, None) if there is no git, no commit, or if git does not track the code in `folder`;
+    never raises.
+    """
     try:
         tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
-        if not tracked:
+        if not tracked:  # a repository merely around an installed package, as a venv's is
             return None, None
-        return _git(folder, "rev-parse", "HEAD"), bool(
-            _git(folder, "status", "--porcelain", "-uno")
-        )
-    except (OSError, subprocess.SubprocessError):
+        # new files count too, but only where they take part in a run
+        changed = _git(folder, "status", "--porcelain", "--", ".", *_CODE)
+        return _git(folder, "rev-parse", "HEAD"), bool(changed)
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None, None
 
 
 def describe_machine() -> str:
     """Processor, cores and accelerator, without a name of the host."""
-    import torch
+    import torch  # here: sweeps read results without it
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     words = f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads"
@@ -106,7 +111,7 @@ def describe_machine() -> str:
 
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:
@@ -115,11 +120,14 @@ def _processor() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    # inside a git hook, GIT_DIR and the like would lead to another repository
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     ended = subprocess.run(
         ["git", "-C", str(folder), *arguments],
         capture_output=True,
         text=True,
         check=True,
         timeout=10,
+        env=environment,
     )
     return ended.stdout.strip()

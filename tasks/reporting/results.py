@@ -2,14 +2,16 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ReportError
-from tasks.reporting.files import write_atomically
+from tasks.reporting.files import plain_data, to_json, write_atomically
 
 FILE_NAME = "results.json"
+_LAST_STAGE_FIRST = ("test", "val")
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class Results:
         task: name of the task.
         name: name of the run.
         mode: what was done.
-        metrics: figures by name, such as `test/top1`.
+        metrics: figures by name, `stage/measure` such as `test/top1`, with a third part for one
+            class or cell such as `test/iou/tree`.
         facts: numbers of samples, steps and the like.
         checkpoint: the file that was tested.
         wall_seconds: from start to end.
         provenance: see `Provenance.as_plain`.
         config: the whole configuration as plain data.
+        notes: remarks for the reader.
     """
 
     task: str
@@ -37,37 +41,61 @@ class Results:
     wall_seconds: float
     provenance: dict[str, Any]
     config: dict[str, Any] = field(repr=False)
+    notes: list[str] = field(default_factory=list)
+
+    def headline(self) -> dict[str, float]:
+        """The figures of the last stage (test, else validation, else all) as a whole, by name.
+
+        Those of single classes or cells, with a third part in their names, stay out.
+        """
+        whole = {k: v for k, v in sorted(self.metrics.items()) if k.count("/") < 2}
+        for stage in _LAST_STAGE_FIRST:
+            chosen = {k: v for k, v in whole.items() if k.startswith(f"{stage}/")}
+            if chosen:
+                return chosen
+        return whole
 
     def write(self, folder: Path) -> Path:
-        """Write `results.json`; a figure that is no finite number becomes null and is noted."""
-        bad = sorted(name for name, value in self.metrics.items() if not math.isfinite(value))
-        plain = dict(vars(self))
-        plain["metrics"] = {
-            name: None if name in bad else value for name, value in sorted(self.metrics.items())
-        }
-        if bad:
-            plain["notes"] = [f"{name} was not a finite number" for name in bad]
+        """Write `results.json`; a number that is not finite becomes null and is noted.
+
+        Raises:
+            ReportError: if it cannot be written.
+        """
+        notes = list(self.notes)
+        metrics = {name: float(value) for name, value in sorted(self.metrics.items())}
+        plain = plain_data({**vars(self), "metrics": metrics}, notes)
+        plain["notes"] = list(dict.fromkeys(notes))
         path = folder / FILE_NAME
-        write_atomically(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+        write_atomically(path, to_json(plain))
         return path
 
 
 def read_results(path: Path) -> Results:
-    """Read a `results.json` back; null figures become nan.
+    """Read a `results.json` back; null figures become nan, unknown entries are left out.
 
     Raises:
         ReportError: if the file is missing, cut short or something else.
     """
     try:
-        plain = json.loads(path.read_text())
-        plain.pop("notes", None)
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        known = {entry.name for entry in fields(Results)}
+        plain = {key: value for key, value in plain.items() if key in known}
         plain["metrics"] = {
             name: math.nan if value is None else float(value)
             for name, value in plain["metrics"].items()
         }
-        return Results(**plain)
+        results = Results(**plain)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReportError(
-            f"{path} is not a results file of this program: {error}. Run the job again, or remove "
-            "its folder."
-        ) from error
+        fault = f"no entry {error}" if isinstance(error, KeyError) else str(error)
+        raise _broken(path, fault) from error
+    for name in ("facts", "provenance", "config"):
+        if not isinstance(getattr(results, name), Mapping):
+            raise _broken(path, f"{name} is {getattr(results, name)!r}")
+    return results
+
+
+def _broken(path: Path, fault: str) -> ReportError:
+    return ReportError(
+        f"{path} is not a results file of this program: {fault}. Run the job again, or remove "
+        "its folder."
+    )

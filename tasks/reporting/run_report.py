@@ -7,9 +7,10 @@ from typing import Any
 
 from tasks.reporting.console import metric_text
 from tasks.reporting.curves import learning_curves
-from tasks.reporting.page import Report, Section, Table, write_report
-from tasks.reporting.positions import Movement, position_pictures
+from tasks.reporting.page import Report, Section, Table
+from tasks.reporting.positions import Movement, position_pictures, position_table
 from tasks.reporting.results import Results
+from tasks.reporting.writer import write_report
 
 
 def write_run_report(
@@ -26,10 +27,8 @@ def write_run_report(
         task_sections: what the task adds.
         movements: positions by layer; empty without DCLS layers or training.
     """
-    shown = [name for name in results.metrics if name.startswith("test/")]
-    headline = Table(
-        shown, [[_text(name, results.metrics[name]) for name in shown]] if shown else []
-    )
+    shown = results.headline()
+    headline = Table(list(shown), [[_text(k, v) for k, v in shown.items()]] if shown else [])
     sections = [*_curves(folder), *task_sections, *_positions(movements), *_origin(results)]
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
     return write_report(Report(results.name, subtitle, headline, sections), folder)
@@ -45,8 +44,10 @@ def _curves(folder: Path) -> list[Section]:
 
 
 def _positions(movements: Mapping[str, Movement]) -> list[Section]:
-    pictures = position_pictures(movements)
-    return [Section("Learned positions", pictures=pictures)] if pictures else []
+    if not movements:
+        return []
+    tables = [position_table(movements)]
+    return [Section("Learned positions", "", tables, position_pictures(movements))]
 
 
 def _origin(results: Results) -> list[Section]:
@@ -57,9 +58,10 @@ def _origin(results: Results) -> list[Section]:
         ["seed", str(origin["seed"])],
         ["commit", f"{origin['commit'] or 'an installed package'}{state}"],
         ["machine", origin["machine"]],
-        ["wall time", f"{results.wall_seconds:.1f} s"],
+        ["wall time", duration_text(results.wall_seconds)],
         ["checkpoint", results.checkpoint or "none"],
         *([name.replace("_", " "), str(value)] for name, value in results.facts.items()),
+        *(["note", note] for note in results.notes),
         ["versions", ", ".join(f"{k} {v}" for k, v in origin["versions"].items())],
     ]
     flat = _flatten(results.config)
@@ -67,6 +69,16 @@ def _origin(results: Results) -> list[Section]:
         Section("How it was obtained", tables=[Table(["", ""], rows)]),
         Section("Settings", tables=[Table(["setting", "value"], flat)]),
     ]
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units, such as 45.2 s, 3 min 20 s or 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[list[str]]:

@@ -6,69 +6,95 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table as RichTable
+from tasks.errors import ReportError
+from tasks.reporting.console import metric_text, print_line, print_table
+from tasks.reporting.files import to_json, write_atomically
+from tasks.reporting.markdown import as_markdown_table, literal
+from tasks.reporting.page import Table
+from tasks.reporting.results import FILE_NAME, read_results
 
-from tasks.reporting.console import metric_text
-from tasks.reporting.files import write_atomically
-from tasks.reporting.page import Table, as_markdown_table
-from tasks.reporting.results import FILE_NAME, Results, read_results
-
-_MAIN = ("test/",)
 FAILED = "failed"
+_FAILURE_FILE = "failed.json"
+_SEED = "seed"
+_GAP = "-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep: its folder's name, its overrides, and its figures or why it has none."""
+
+    name: str
+    settings: dict[str, str]
+    metrics: dict[str, float]
+    error: str | None = None
 
 
 def sweep_table(folder: Path) -> None:
     """Print a table over the job folders in `folder`; write `sweep.md`, `.csv` and `.json`.
 
-    A job without results stands in it as failed. With several seeds, a second table gives mean
-    and standard deviation over them.
+    A job without readable results stands in it as failed, with the reason where it is known.
+    With several seeds, a second table gives mean and standard deviation over the finished ones.
     """
-    jobs = _read_jobs(folder)
+    jobs = read_jobs(folder)
     if not jobs:
         return
-    differing = _differing([settings for settings, _ in jobs.values()])
-    metrics = sorted(
-        {name for _, r in jobs.values() if r for name in r.metrics if name.startswith(_MAIN)}
-    )
-    rows = [
-        {"job": job, **{key: settings.get(key, "") for key in differing}, **_figures(r, metrics)}
-        for job, (settings, r) in jobs.items()
-    ]
-    columns = ["job", *differing, *metrics]
-    tables = [_as_table(columns, rows, f"Sweep of {len(rows)} jobs")]
-    over_seeds = _over_seeds(rows, [key for key in differing if key != "seed"], metrics)
-    if "seed" in differing and over_seeds is not None:
+    differing = _differing([job.settings for job in jobs])
+    metrics = sorted({name for job in jobs for name in job.metrics})
+    tables = [_job_table(jobs, differing, metrics)]
+    over_seeds = _seed_table(jobs, differing, metrics)
+    if over_seeds is not None:
         tables.append(over_seeds)
+    failures = [f"job {job.name} {FAILED}: {_first_line(job.error)}" for job in jobs if job.error]
     for table in tables:
-        _print(table)
-    print(f"sweep: {folder.resolve()}", flush=True)
-    write_atomically(folder / "sweep.md", "\n\n".join(map(as_markdown_table, tables)) + "\n")
-    write_atomically(folder / "sweep.json", json.dumps(rows, indent=2) + "\n")
-    write_atomically(folder / "sweep.csv", _as_csv(columns, rows))
+        print_table(table)
+    for line in failures:
+        print_line(line)
+    print_line(f"sweep: {folder.resolve()}")
+    parts = [*map(as_markdown_table, tables), *map(literal, failures)]
+    write_atomically(folder / "sweep.md", "\n\n".join(parts) + "\n")
+    write_atomically(folder / "sweep.json", to_json([_as_plain(job, metrics) for job in jobs]))
+    write_atomically(folder / "sweep.csv", _as_csv(jobs, differing, metrics))
 
 
-def _read_jobs(folder: Path) -> dict[str, tuple[dict[str, str], Results | None]]:
-    def number(path: Path) -> tuple[int, str]:
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs of a sweep in the order of their numbers; hidden folders are none."""
+
+    def order(path: Path) -> tuple[int, str]:
         head = path.name.split("-", 1)[0]
         return (int(head) if head.isdigit() else 10**9, path.name)
 
-    jobs: dict[str, tuple[dict[str, str], Results | None]] = {}
-    for job in sorted((p for p in folder.iterdir() if p.is_dir()), key=number):
-        file = job / FILE_NAME
-        results = read_results(file) if file.is_file() else None
-        overrides = results.provenance["overrides"] if results else _failed_overrides(job)
-        settings = dict(text.lstrip("+~").split("=", 1) for text in overrides if "=" in text)
-        jobs[job.name] = (settings, results)
-    return jobs
+    folders = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return [_read_job(path) for path in sorted(folders, key=order)]
 
 
-def _failed_overrides(job: Path) -> list[str]:
-    note = job / "failed.json"
-    return list(json.loads(note.read_text()).get("overrides", [])) if note.is_file() else []
+def _read_job(folder: Path) -> Job:
+    error, overrides = _failure(folder)
+    if (folder / FILE_NAME).is_file():
+        try:
+            results = read_results(folder / FILE_NAME)
+        except ReportError as unreadable:
+            return Job(folder.name, _settings(overrides), {}, str(unreadable))
+        known = results.provenance.get("overrides", overrides)
+        return Job(folder.name, _settings(known), results.headline())
+    return Job(folder.name, _settings(overrides), {}, error)
+
+
+def _failure(folder: Path) -> tuple[str, list[str]]:
+    """Why a job failed, and its overrides, as far as its folder tells."""
+    try:
+        note = json.loads((folder / _FAILURE_FILE).read_text(encoding="utf-8"))
+        return str(note["message"]), list(note.get("overrides", []))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"ended without {FILE_NAME}", []
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, str]:
+    """Values by setting; one that was taken out (``~key``) has an empty value."""
+    pairs = (text.lstrip("+~").partition("=") for text in overrides)
+    return {key: value for key, _, value in pairs}
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
@@ -76,58 +102,91 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
     return [key for key in keys if len({one.get(key) for one in settings}) > 1]
 
 
-def _figures(results: Results | None, metrics: Sequence[str]) -> dict[str, Any]:
-    if results is None:
-        return dict.fromkeys(metrics, FAILED) or {"result": FAILED}
-    values = {name: results.metrics.get(name, math.nan) for name in metrics}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _job_table(jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[str]) -> Table:
+    figures = metrics or ["result"]  # without a single figure, each job says that it failed
+    rows = [
+        [
+            job.name,
+            *(job.settings.get(key, _GAP) for key in differing),
+            *(_figure(name, job) for name in figures),
+        ]
+        for job in jobs
+    ]
+    caption = f"Sweep of {len(jobs)} job{'s' if len(jobs) > 1 else ''}"
+    return Table(["job", *differing, *figures], rows, caption)
 
 
-def _over_seeds(
-    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metrics: Sequence[str]
+def _figure(name: str, job: Job) -> str:
+    if job.error:
+        return FAILED
+    return _text(name, job.metrics[name]) if name in job.metrics else _GAP
+
+
+def _seed_table(
+    jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[str]
 ) -> Table | None:
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    """Mean and deviation per setting; None unless jobs differ by their seed."""
+    if _SEED not in differing:
+        return None
+    keys = [key for key in differing if key != _SEED]
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(tuple(job.settings.get(key, _GAP) for key in keys), []).append(job)
     if all(len(group) == 1 for group in groups.values()):
         return None
-    cells = []
+    rows = []
     for chosen, group in groups.items():
-        texts = [_mean_and_spread(name, [row[name] for row in group]) for name in metrics]
-        cells.append([*map(str, chosen), str(len(group)), *texts])
-    return Table([*keys, "seeds", *metrics], cells, "Mean ± standard deviation over seeds")
+        finished = [job for job in group if job.error is None]
+        count = str(len(group))
+        if len(finished) < len(group):
+            count = f"{len(finished)} of {count}, others {FAILED}"
+        spreads = [_mean_and_spread(name, finished) for name in metrics]
+        rows.append([*chosen, count, *spreads])
+    return Table([*keys, "seeds", *metrics], rows, "Mean ± standard deviation over seeds")
 
 
-def _mean_and_spread(name: str, values: Sequence[Any]) -> str:
-    numbers = [value for value in values if isinstance(value, float)]
-    if len(numbers) < len(values):
-        return FAILED
-    spread = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
-    return f"{metric_text(name, statistics.mean(numbers))} ± {metric_text(name, spread)}"
+def _mean_and_spread(name: str, jobs: Sequence[Job]) -> str:
+    values = [job.metrics[name] for job in jobs if name in job.metrics]
+    if not values:
+        return FAILED if not jobs else _GAP
+    mean = _text(name, statistics.mean(values))
+    return f"{mean} ± {_text(name, statistics.stdev(values))}" if len(values) > 1 else mean
 
 
-def _as_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], caption: str) -> Table:
-    def text(column: str, value: Any) -> str:
-        return metric_text(column, value) if isinstance(value, float) else str(value)
-
-    cells = [[text(c, row.get(c, FAILED)) for c in columns] for row in rows]
-    if all(FAILED in row.values() for row in rows):
-        columns, cells = [*columns, "result"], [[*line, FAILED] for line in cells]
-    return Table(columns, cells, caption)
+def _text(name: str, value: float) -> str:
+    return metric_text(name, value) if math.isfinite(value) else str(value)
 
 
-def _print(table: Table) -> None:
-    shown = RichTable(title=table.caption)
-    for column in table.columns:
-        shown.add_column(column, overflow="fold")
-    for row in table.rows:
-        shown.add_row(*row)
-    Console().print(shown)
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
-def _as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+def _as_plain(job: Job, metrics: Sequence[str]) -> dict[str, object]:
+    return {
+        "job": job.name,
+        "status": FAILED if job.error else "finished",
+        "error": job.error,
+        "overrides": job.settings,
+        "metrics": {name: _finite(job.metrics.get(name)) for name in metrics},
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _as_csv(jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[str]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(columns), extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["job", "status", *differing, *metrics, "error"])
+    for job in jobs:
+        writer.writerow(
+            [
+                job.name,
+                FAILED if job.error else "finished",
+                *(job.settings.get(key, "") for key in differing),
+                *(_finite(job.metrics.get(name)) for name in metrics),
+                job.error or "",
+            ]
+        )
     return buffer.getvalue()

@@ -21,8 +21,8 @@ class ShapeScenes:
 
     A scene depends on (seed, split, index) and on the settings of the picture alone: not on order,
     worker, process or platform. The main object's class is `index % 10`, so every run of ten
-    scenes holds each class once. The same index shows the same scene at every image size, but for
-    rounding and grain.
+    scenes holds each class once. The same index shows the same object in the same place at every
+    image size.
 
     Args:
         size: Number of scenes.
@@ -72,6 +72,9 @@ class ShapeScenes:
 
 
 def _check(size: int, image_size: int, seed: int, split: str, objects: tuple[int, int]) -> None:
+    for name, value in (("size", size), ("image_size", image_size), ("seed", seed)):
+        if not isinstance(value, int):
+            raise SettingError(f"{name}={value!r} of the dataset shapes: expected a whole number")
     if size < 1:
         raise SettingError(f"a dataset of {size} scenes: set its size to 1 or more")
     if image_size < SMALLEST_IMAGE:

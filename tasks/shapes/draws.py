@@ -1,8 +1,9 @@
 """Random numbers that are the same on every platform and under every numpy version."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 _BLOCK: Final = 128
 _TO_UNIT: Final = 2.0**-53
@@ -29,7 +30,7 @@ class Draws:
             self._block = self.units(_BLOCK).tolist()
         return self._block.pop()
 
-    def units(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def units(self, count: int) -> NDArray[np.floating[Any]]:
         """The next `count` numbers in [0, 1), float64."""
         words = self._words.random_raw(count)
         return (words >> np.uint64(11)) * _TO_UNIT

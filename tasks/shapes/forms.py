@@ -7,21 +7,32 @@ max), so a picture is the same on every platform.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]  # float32 when it runs
 Form = Callable[[Plane, Plane], Plane]
 
 
+def _union(one: Plane, other: Plane) -> Plane:
+    distance: Plane = np.minimum(one, other)
+    return distance
+
+
+def _common(one: Plane, other: Plane) -> Plane:
+    distance: Plane = np.maximum(one, other)
+    return distance
+
+
 def _disc(u: Plane, v: Plane, radius: float) -> Plane:
-    return np.sqrt(u * u + v * v) - radius
+    distance: Plane = np.sqrt(u * u + v * v)
+    return distance - radius
 
 
 def _box(u: Plane, v: Plane, half_width: float, half_height: float) -> Plane:
-    return np.maximum(np.abs(u) - half_width, np.abs(v) - half_height)
+    return _common(np.abs(u) - half_width, np.abs(v) - half_height)
 
 
 def circle(u: Plane, v: Plane) -> Plane:
@@ -37,7 +48,7 @@ def square(u: Plane, v: Plane) -> Plane:
 def triangle(u: Plane, v: Plane) -> Plane:
     """An equilateral triangle standing on its base."""
     v = v - 0.15
-    return np.maximum(v - 0.55, 0.866 * np.abs(u) - 0.5 * v - 0.55)
+    return _common(v - 0.5, 0.866 * np.abs(u) - 0.5 * v - 0.5)
 
 
 def star(u: Plane, v: Plane) -> Plane:
@@ -52,8 +63,7 @@ def star(u: Plane, v: Plane) -> Plane:
 
 def cross(u: Plane, v: Plane) -> Plane:
     """Two crossed bars."""
-    across, down = np.abs(u), np.abs(v)
-    return np.maximum(np.maximum(across, down) - 0.9, np.minimum(across, down) - 0.28)
+    return _union(_box(u, v, 0.9, 0.28), _box(u, v, 0.28, 0.9))
 
 
 def ring(u: Plane, v: Plane) -> Plane:
@@ -63,27 +73,26 @@ def ring(u: Plane, v: Plane) -> Plane:
 
 def crescent(u: Plane, v: Plane) -> Plane:
     """A disc out of which another disc has bitten."""
-    return np.maximum(_disc(u, v, 0.92), -_disc(u - 0.45, v, 0.75))
+    return _common(_disc(u, v, 0.92), -_disc(u - 0.45, v, 0.75))
 
 
 def heart(u: Plane, v: Plane) -> Plane:
     """A square on its corner with a half disc on each upper side."""
     right, left = 0.70711 * (v + u) - 0.1, 0.70711 * (v - u) - 0.1
-    lobes = np.minimum(_disc(right, left + 0.5, 0.5), _disc(right + 0.5, left, 0.5))
-    return np.minimum(lobes, _box(right, left, 0.5, 0.5))
+    lobes = _union(_disc(right, left + 0.5, 0.5), _disc(right + 0.5, left, 0.5))
+    return _union(lobes, _box(right, left, 0.5, 0.5))
 
 
 def arrow(u: Plane, v: Plane) -> Plane:
     """A shaft with a triangular head, pointing upwards."""
-    across = np.abs(u)
-    head = np.maximum(v - 0.05, 0.8 * across - 0.6 * v - 0.57)
-    return np.minimum(head, np.maximum(across - 0.25, np.abs(v - 0.4) - 0.5))
+    head = _common(v - 0.05, 0.8 * np.abs(u) - 0.6 * v - 0.57)
+    return _union(head, _box(u, v - 0.4, 0.25, 0.5))
 
 
 def hourglass(u: Plane, v: Plane) -> Plane:
     """Two triangles that meet at their tips."""
     down = np.abs(v)
-    return np.maximum(down - 0.82, 0.76 * np.abs(u) - 0.65 * down - 0.06)
+    return _common(down - 0.82, 0.76 * np.abs(u) - 0.65 * down - 0.06)
 
 
 def streak(u: Plane, v: Plane) -> Plane:
@@ -93,18 +102,17 @@ def streak(u: Plane, v: Plane) -> Plane:
 
 def ellipse(u: Plane, v: Plane) -> Plane:
     """A flat ellipse, far from a circle."""
-    return 0.5 * (_disc(u, 2.5 * v, 1.0))
+    return 0.5 * _disc(u, 2.5 * v, 1.0)
 
 
 def arc(u: Plane, v: Plane) -> Plane:
     """A quarter of a thin ring."""
-    return np.maximum(np.abs(_disc(u, v, 0.9)) - 0.12, np.maximum(u, v))
+    return _common(np.abs(_disc(u, v, 0.9)) - 0.12, _common(u, v))
 
 
 def corner(u: Plane, v: Plane) -> Plane:
     """Two thin bars that meet at a right angle."""
-    upright = _box(u + 0.7, v, 0.14, 0.84)
-    return np.minimum(upright, _box(u, v - 0.7, 0.84, 0.14))
+    return _union(_box(u + 0.7, v, 0.14, 0.84), _box(u, v - 0.7, 0.84, 0.14))
 
 
 CLASS_FORMS: Final[dict[str, Form]] = {

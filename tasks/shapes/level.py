@@ -49,9 +49,9 @@ LEVELS: Final[dict[str, Level]] = {
         light=0.0, grain=0.01,
     ),
     "medium": Level(
-        radius=(0.26, 0.42), rotation=25.0, stretch=0.12, margin=1.0, contrast=(0.32, 0.55),
-        background=0.12, surface=0.06, tint=0.20, clutter=(1, 3), occluders=(0, 1), visible=0.75,
-        light=0.25, grain=0.02,
+        radius=(0.30, 0.42), rotation=15.0, stretch=0.10, margin=1.0, contrast=(0.35, 0.55),
+        background=0.07, surface=0.04, tint=0.12, clutter=(0, 2), occluders=(0, 1), visible=0.8,
+        light=0.2, grain=0.02,
     ),
     "hard": Level(
         radius=(0.18, 0.40), rotation=180.0, stretch=0.25, margin=0.8, contrast=(0.18, 0.50),

@@ -6,7 +6,7 @@ from math import pi, radians
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.shapes.canvas import Canvas, Colour, Patch, Pose, rasterise
+from tasks.shapes.canvas import Canvas, Colour, Pose, rasterise
 from tasks.shapes.draws import Draws
 from tasks.shapes.forms import CLASS_FORMS, CLASS_NAMES, FRAGMENTS, OCCLUDERS
 from tasks.shapes.level import Level
@@ -99,9 +99,7 @@ class _Composer:
     def add_fragment(self) -> None:
         """Something of no class, behind the objects."""
         draws = self._draws
-        pose = Pose(
-            draws.unit(), draws.unit(), draws.between(0.06, 0.16), draws.between(-pi, pi)
-        )
+        pose = Pose(draws.unit(), draws.unit(), draws.between(0.06, 0.16), draws.between(-pi, pi))
         form = FRAGMENTS[draws.below(len(FRAGMENTS))]
         patch = rasterise(form, pose, self._size)
         self._canvas.paint(patch, self._colour(self._apart()), self._level.surface)
@@ -196,12 +194,10 @@ class _Composer:
         return luminance + red, luminance - (red + blue) / 2.0, luminance + blue
 
     def _tone(self) -> Colour:
+        """What a texture adds to the background where it is strongest."""
         amplitude = self._level.background
-        return self._colour(0.0) if amplitude == 0.0 else _scaled(self._colour(1.0), amplitude)
-
-
-def _scaled(colour: Colour, factor: float) -> Colour:
-    return colour[0] * factor, colour[1] * factor, colour[2] * factor
+        red, green, blue = self._colour(1.0)
+        return amplitude * red, amplitude * green, amplitude * blue
 
 
 def _box(mask: Mask) -> tuple[float, float, float, float]:

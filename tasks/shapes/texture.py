@@ -20,15 +20,17 @@ def _smooth_noise(side: int, cells: float, draws: Draws) -> Plane:
     grid = (2.0 * draws.units(knots * knots) - 1.0).reshape(knots, knots).astype(np.float32)
     place = np.arange(side, dtype=np.float32) * np.float32(cells / side)
     first = place.astype(np.int64)
-    t = place - first
-    t = t * t * (3.0 - 2.0 * t)
+    t = place - np.floor(place)
+    t = t * t * (3.0 - 2.0 * t)  # smooth at the knots
     rows = grid[first] + t[:, None] * (grid[first + 1] - grid[first])
-    return rows[:, first] + t * (rows[:, first + 1] - rows[:, first])
+    noise: Plane = rows[:, first] + t * (rows[:, first + 1] - rows[:, first])
+    return noise
 
 
 def _wave(phase: Plane) -> Plane:
     """A triangle wave of period 1 and range [-1, 1]: unlike a sine, the same on all platforms."""
-    return 4.0 * np.abs(phase - np.floor(phase + 0.5)) - 1.0
+    distance: Plane = np.abs(phase - np.floor(phase + 0.5))
+    return 4.0 * distance - 1.0
 
 
 def _clouds(side: int, draws: Draws) -> Plane:
@@ -98,8 +100,9 @@ class TextureBank:
 
 
 def _as_bytes(pattern: Plane) -> NDArray[np.int8]:
-    """A pattern in eighths of a kilobyte per row instead of floats: large images need the room."""
-    return np.rint(np.clip(pattern, -1.0, 1.0) * 127.0).astype(np.int8)
+    """Hundredths instead of floats: the banks of large images are large."""
+    whole: NDArray[np.int8] = np.rint(np.clip(pattern, -1.0, 1.0) * 127.0).astype(np.int8)
+    return whole
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,74 @@
+"""Who may import whom: the flow is conf -> tasks.run -> wing -> {dcls, shared rooms of tasks}."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALLOWED_IN_DCLS = {"dcls", "torch", "torchvision", "timm", "numpy", "safetensors"}
+WINGS = {"classification", "segmentation", "detection", "robustness"}
+SHARED = ("training", "reporting", "shapes")
+
+
+def sources(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in files]
+
+
+def imports(path):
+    """Full names of all modules and members imported anywhere in a file, inside functions too."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def wings_in(path):
+    parts = [name.split(".") for name in imports(path)]
+    return {part[1] for part in parts if part[0] == "tasks" and len(part) > 1} & WINGS
+
+
+@pytest.mark.parametrize("path", sources("dcls"))
+def test_the_library_stands_alone(path):
+    found = {name.split(".")[0] for name in imports(path)}
+    assert found - ALLOWED_IN_DCLS - set(sys.stdlib_module_names) == set()
+
+
+@pytest.mark.parametrize("path", sources("tasks"))
+def test_a_wing_knows_no_other_wing_and_shared_rooms_know_none(path):
+    room = path.relative_to(ROOT / "tasks").parts[0]
+    if room in WINGS:
+        assert wings_in(path) <= {room}
+    if room in SHARED:
+        assert wings_in(path) == set()
+
+
+@pytest.mark.parametrize("path", [*sources("tasks"), *sources("dcls")])
+def test_nothing_imports_the_entry_point_or_the_configs(path):
+    names = set(imports(path))
+    assert not {name for name in names if name == "conf" or name.startswith("conf.")}
+    if path.relative_to(ROOT).as_posix() != "tasks/run.py":
+        assert not {name for name in names if name.startswith("tasks.run.")}
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    file = tmp_path / "tasks" / "classification" / "task.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "import lightning.pytorch as pl\nfrom . import data\nfrom ..detection import boxes\n"
+        "def late():\n    from tasks.segmentation.task import Task\n"
+    )
+    assert set(imports(file)) == {
+        "lightning.pytorch",
+        "tasks.classification.data",
+        "tasks.detection.boxes",
+        "tasks.segmentation.task.Task",
+    }
+    assert wings_in(file) == {"classification", "detection", "segmentation"}

@@ -1,0 +1,74 @@
+"""Pictures and tables of a classifier's test."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from tasks.classification.pictures import (
+    MOST_NUMBERED,
+    Mistake,
+    calibration_error,
+    class_table,
+    confused_pairs,
+    confusion_picture,
+    mistakes_picture,
+    reliability_picture,
+)
+from tasks.classification.scores import CALIBRATION_BINS, Reliability
+
+COUNTS = np.array([[8, 2, 0], [5, 5, 0], [0, 0, 0]])
+NAMES = ["$cat_{$", "dog", "\u4e2d"]
+
+
+def test_class_table_counts_recall_precision_and_mistakes():
+    assert class_table(COUNTS, NAMES).rows == [
+        ["$cat_{$", "10", "80.0%", "61.5%", "dog"],
+        ["dog", "10", "50.0%", "71.4%", "$cat_{$"],
+        ["\u4e2d", "0", "-", "-", "-"],
+    ]
+
+
+def test_confused_pairs_are_the_most_frequent_mistakes_only():
+    assert confused_pairs(COUNTS, NAMES).rows == [
+        ["dog", "$cat_{$", "5", "50.0%"],
+        ["$cat_{$", "dog", "2", "20.0%"],
+    ]
+    assert len(confused_pairs(COUNTS, NAMES, most=1).rows) == 1
+    assert confused_pairs(np.diag([3, 4, 5]), NAMES).rows == []
+
+
+@pytest.mark.parametrize("classes", [1, 2, MOST_NUMBERED, MOST_NUMBERED + 1, 200])
+def test_confusion_is_drawn_for_any_number_of_classes(classes):
+    counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
+    counts[-1] = 0
+    picture = confusion_picture(counts, [f"class {i}" for i in range(classes)])
+    assert max(picture.size) < 2800
+    assert "without an image" in picture.caption
+
+
+@pytest.mark.parametrize("count", [1, 6, 7])
+def test_mistakes_are_shown_with_long_and_odd_names(count):
+    pixels = np.zeros((9, 12, 3), np.uint8)
+    mistake = Mistake(pixels, "a very long name " * 5, "$odd_{$\n name", 0.93)
+    picture = mistakes_picture([mistake] * count)
+    assert picture.size[0] == pytest.approx(160 * 1.5 * min(6, count), abs=1)
+
+
+def test_reliability_is_drawn_with_empty_bins_and_without_images():
+    empty = np.full(15, math.nan)
+    assert reliability_picture(np.zeros(15), empty, empty).size[0] > 0
+    assert calibration_error(np.zeros(15), empty, empty) == 0
+
+
+def test_calibration_error_equals_the_library():
+    torch.manual_seed(0)
+    probabilities = (2 * torch.randn(500, 7)).softmax(-1)
+    labels = torch.randint(0, 7, (500,))
+    bins = Reliability()
+    bins.update(probabilities, labels)
+    mine = calibration_error(*(part.numpy() for part in bins.compute()))
+    library = multiclass_calibration_error(probabilities, labels, 7, n_bins=CALIBRATION_BINS)
+    assert mine == pytest.approx(float(library), abs=1e-6)
