@@ -121,9 +121,7 @@ def main() -> None:
     print(
         f"{arguments.threads} thread(s); milliseconds, forward / backward; ratio = conv2d / here\n"
     )
-    cells = [
-        f"{layout} {part}" for layout in LAYOUTS for part in ("conv2d", "here", "ratio")
-    ]
+    cells = [f"{layout} {part}" for layout in LAYOUTS for part in ("conv2d", "here", "ratio")]
     print(f"| case | {' | '.join(cells)} |\n|{' --- |' * (len(cells) + 1)}")
     for case in arguments.cases:
         times = measure(case, arguments.seconds)

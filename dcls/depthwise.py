@@ -2,10 +2,10 @@
 
 Every block of a ConvNeXt convolves C channels with C kernels of their own, at stride 1 and with
 zero padding of half a kernel. On a CPU `torch.nn.functional.conv2d` does that well only in some
-memory layouts and for some kernel widths, and its weight gradient takes 10 to 60 times as long as
+memory layouts and for some kernel widths, and its weight gradient takes tens of times as long as
 the output. Here each of the three passes (output, input gradient, weight gradient) is written as
 the one forward convolution that oneDNN, PyTorch's CPU library, is quick at. Nothing is
-approximated: the sums are those of `conv2d`, in another order.
+approximated: the sums are those of `conv2d`, in another order. `torch.compile` keeps these paths.
 
 | case | path |
 | --- | --- |
@@ -17,7 +17,7 @@ approximated: the sums are those of `conv2d`, in another order.
 | weight gradient | channels of some samples as groups, output gradient as their kernels |
 
 A cut kernel is the central (2H - 1) x (2W - 1), all that an H x W map can meet. float16 and
-bfloat16 are computed in float32 and rounded once: float16 takes up to 150 times longer otherwise,
+bfloat16 are computed in float32 and rounded once: float16 takes over 100 times longer otherwise,
 and bfloat16 gains nothing. The constants below come from `benchmarks/README.md`.
 """
 

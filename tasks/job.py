@@ -10,6 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
+from dcls.interpolation import row_axes
+from dcls.ndlayer import DclsNd
 from tasks.build import Job, build_data, build_job, build_task
 from tasks.modes import MODES, Outcome
 from tasks.reporting.console import print_results
@@ -91,12 +93,12 @@ def _save_positions(job: Job, folder: Path) -> dict[str, Movement]:
         name.removeprefix("backbone."): Movement(
             initial=before[name].flatten(1, -2).numpy(),
             learned=after[name].flatten(1, -2).numpy(),
-            reach=float(_reach(job, name)),
+            reach=float(max(_layer(job, name).dilated_kernel_size) // 2),
+            row_axes=row_axes(_layer(job, name).version, 2),
         )
         for name in before
     }
 
 
-def _reach(job: Job, name: str) -> int:
-    size: Sequence[int] = cast(Any, job.task.get_submodule(name)).dilated_kernel_size
-    return max(size) // 2
+def _layer(job: Job, name: str) -> DclsNd:
+    return cast(DclsNd, job.task.get_submodule(name))
