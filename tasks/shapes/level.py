@@ -54,9 +54,9 @@ LEVELS: Final[dict[str, Level]] = {
         light=0.2, grain=0.02,
     ),
     "hard": Level(
-        radius=(0.18, 0.40), rotation=180.0, stretch=0.25, margin=0.8, contrast=(0.18, 0.50),
-        background=0.22, surface=0.14, tint=0.30, clutter=(3, 7), occluders=(1, 3), visible=0.55,
-        light=0.5, grain=0.05,
+        radius=(0.24, 0.42), rotation=45.0, stretch=0.20, margin=0.9, contrast=(0.25, 0.50),
+        background=0.13, surface=0.08, tint=0.22, clutter=(2, 5), occluders=(1, 2), visible=0.6,
+        light=0.4, grain=0.04,
     ),
 }  # fmt: skip
 

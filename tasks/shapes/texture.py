@@ -96,7 +96,7 @@ class TextureBank:
         top, left = draws.below(self._side - height + 1), draws.below(self._side - width + 1)
         window = sheet[top : top + height, left : left + width]
         window = window[:: -1 if draws.chance(0.5) else 1, :: -1 if draws.chance(0.5) else 1]
-        return window * np.float32(draws.sign() / 127.0)
+        return np.multiply(window, draws.sign() / 127.0, dtype=np.float32)
 
 
 def _as_bytes(pattern: Plane) -> NDArray[np.int8]:

@@ -21,7 +21,7 @@ class Loading:
 
     Args:
         batch_size: samples per process and step.
-        workers: loading processes, or `auto`: one less than the cores of this process, at most 8.
+        workers: loading processes, or `auto`: two less than the cores of this process, at most 8.
         on_corrupt: `skip` a sample that cannot be read (counted, its path logged once), or raise
             an `error`.
     """
@@ -43,7 +43,8 @@ class Loading:
             return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
-        return max(0, min(8, (cores or 1) // max(1, local) - 1))
+        # A worker beside two computing threads on two cores costs more than it brings.
+        return max(0, min(8, (cores or 1) // max(1, local) - 2))
 
 
 class Readable(Dataset[Sample]):

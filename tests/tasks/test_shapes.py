@@ -18,7 +18,11 @@ from tasks.shapes.draws import Draws
 from tasks.shapes.forms import CLASS_FORMS, FRAGMENTS
 from tasks.shapes.texture import texture_bank
 
-CHECKSUMS = {"easy": 0, "medium": 0, "hard": 0}
+CHECKSUMS = {
+    "easy": [1912693130, 2410916082, 3183965695],
+    "medium": [3669124973, 957716921, 1820046898],
+    "hard": [2568351258, 1614406791, 3336717073],
+}
 
 
 def checksum(scene):
@@ -47,15 +51,15 @@ def test_worker_processes_give_the_same_scenes():
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_scenes_do_not_change_between_platforms_and_versions(level):
-    # A failure means that every published figure on this dataset is void: bump the level's name
-    # or undo the change.
+    # When this fails, figures already published for this dataset no longer hold.
     scenes = ShapeScenes(1000, 48, level, seed=7, split="test", objects=(1, 3))
-    assert checksum(scenes[123]) == CHECKSUMS[level]
+    found = [checksum(scenes[index]) for index in (123, 124, 125)]
+    assert found == CHECKSUMS[level]
 
 
 def test_the_stream_of_numbers_is_fixed():
     draws = Draws(3, 1, 4)
-    assert [draws.below(1000) for _ in range(5)] == []
+    assert [draws.below(1000) for _ in range(5)] == [880, 679, 308, 948, 485]
 
 
 @pytest.mark.parametrize(
