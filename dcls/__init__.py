@@ -4,7 +4,13 @@ from dcls.backbones import Backbone, create_backbone, list_backbones
 from dcls.checkpoint import LoadReport, load_checkpoint
 from dcls.convnext import ConvNeXt
 from dcls.depthwise import DepthwiseConv2d, depthwise_conv2d
-from dcls.errors import CheckpointError, DclsError, LayerArgumentError, UnknownBackboneError
+from dcls.errors import (
+    BackboneArgumentError,
+    CheckpointError,
+    DclsError,
+    LayerArgumentError,
+    UnknownBackboneError,
+)
 from dcls.fold import fold
 from dcls.kernel import construct_kernel
 from dcls.layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
@@ -13,6 +19,7 @@ from dcls.replace import plan_replacement, replace_convs
 
 __all__ = [
     "Backbone",
+    "BackboneArgumentError",
     "CheckpointError",
     "ConvNeXt",
     "Dcls1d",

@@ -19,7 +19,7 @@ rest its full weight back).
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from dcls.errors import LayerArgumentError

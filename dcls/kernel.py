@@ -4,7 +4,7 @@ import math
 from contextlib import nullcontext
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from dcls.interpolation import NORMALISED_VERSIONS, axis_weights, bilinear_taps, row_axes

@@ -347,3 +347,15 @@ def test_a_dense_block_computes_what_its_parts_say():
     )
     cells = block.gamma * block.pwconv2(F.gelu(block.pwconv1(cells)))
     torch.testing.assert_close(block(x), x + cells.permute(0, 3, 1, 2))
+
+
+def test_initial_weights_are_as_published_or_by_fan_in():
+    def stds(**settings):
+        torch.manual_seed(0)
+        model = dcls.create_backbone("convnext_dcls_atto", num_classes=10, **settings)
+        block = model.stages[2][0]
+        return block.pwconv1.weight.std().item(), block.dwconv.weight.std().item()
+
+    points = dcls.create_backbone("convnext_dcls_atto").stages[2][0].dwconv.kernel_count
+    assert stds() == pytest.approx((0.02, 0.02), rel=0.05)
+    assert stds(init_std=None) == pytest.approx((160**-0.5, points**-0.5), rel=0.05)

@@ -59,7 +59,7 @@ def test_imagenet_recipes_are_the_published_ones(name):
     assert config.experiment.task == "cls"
     assert config.backbone.name == name.removeprefix("imagenet_")
     assert config.backbone.drop_path_rate == drop_path
-    assert config.backbone.layer_scale == 1e-6
+    assert (config.backbone.layer_scale, config.backbone.init_std) == (1e-6, 0.02)
     assert config.backbone.stem_stride == 4
     optim = config.optim
     assert (optim.lr, optim.weight_decay, optim.min_lr) == (4e-3, 0.05, 1e-6)
