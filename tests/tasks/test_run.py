@@ -111,7 +111,7 @@ def test_a_run_folder_is_never_overwritten(run, tmp_path):
     assert (kept / "results.json").read_text() == before
 
 
-def test_ema_and_mixing_and_compile_settings_run(run):
+def test_ema_mixing_layer_decay_and_repulsion_settings_run(run):
     ended = run(
         *TINY_SHAPES,
         "optim.ema_decay=0.9",
