@@ -35,7 +35,7 @@ def test_every_name_builds_a_backbone(name):
 
 def test_names_are_listed_once_each():
     names = dcls.list_backbones()
-    assert len(names) == len(set(names)) == 22
+    assert len(names) == len(set(names)) == 24
     assert {"convnext_dcls_xlarge", "convnext_tiny_dil2", "resnet50_dcls"} < set(names)
 
 

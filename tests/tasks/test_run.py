@@ -37,7 +37,7 @@ def test_fit_leaves_everything_a_run_promises(run):
         "test/ece",
     }
     assert 0 <= results["metrics"]["test/top1"] <= 1
-    assert results["config"]["backbone"]["name"] == "convnext_dcls_atto"
+    assert results["config"]["backbone"]["name"] == "convnext_dcls_yocto"
     provenance = results["provenance"]
     assert provenance["seed"] == 3
     assert "seed=3" in provenance["command"]
