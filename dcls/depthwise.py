@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.library import custom_op
 from torch.nn import functional
 
 from dcls.errors import LayerArgumentError
@@ -206,7 +207,7 @@ def _correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
     return _resized(total.unsqueeze(1), height, width).to(x.dtype)
 
 
-@torch.library.custom_op("dcls::depthwise_weight_gradient", mutates_args=())
+@custom_op("dcls::depthwise_weight_gradient", mutates_args=())
 def _correlate_opaque(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
     """`_correlate` as one node of a compiled graph: its loop would fix the batch size."""
     return _correlate(x, gradient, height, width)
