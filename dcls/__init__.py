@@ -14,6 +14,7 @@ from dcls.errors import (
 from dcls.fold import fold
 from dcls.kernel import construct_kernel
 from dcls.layers import Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d
+from dcls.model_checkpoint import load_model_checkpoint
 from dcls.positions import clamp_positions, parameter_roles, repulsive_loss
 from dcls.replace import plan_replacement, replace_convs
 
@@ -40,6 +41,7 @@ __all__ = [
     "fold",
     "list_backbones",
     "load_checkpoint",
+    "load_model_checkpoint",
     "parameter_roles",
     "plan_replacement",
     "replace_convs",

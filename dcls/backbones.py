@@ -28,8 +28,11 @@ class Backbone(Protocol):
     num_classes: int
     classifier: tuple[str, ...]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes), or pooled features (N, num_features) if num_classes is 0."""
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Logits (N, num_classes), or pooled features (N, num_features) if num_classes is 0.
+
+        Built with `features`: the four maps of `forward_stages`.
+        """
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """Four feature maps, finest first."""
@@ -86,7 +89,8 @@ def create_backbone(
             points, which is equal parameters. That size and the count are ours: the paper's
             figures for ResNet were not found.
         num_classes: outputs of the head; 0 gives pooled features.
-        features: build for dense tasks (a norm per stage, no head).
+        features: build for dense tasks: calling the module gives the maps of `forward_stages`; a
+            ConvNeXt then has a norm per stage and no head.
         **settings: for a ConvNeXt, arguments of `ConvNeXt`, `depths` and `dims` included, and of
             `DepthwiseSpec` (`kernel_size`, `dilation`, `kernel_count`, `version`,
             `share_positions`); for timm's models those of `timm.create_model`, and `in_channels`.
@@ -201,7 +205,7 @@ def _create_timm(
             f"timm's {name} does not take these settings ({error}); leave out or rename one of "
             f"{', '.join(sorted(settings))}"
         ) from error
-    return TimmBackbone(model)
+    return TimmBackbone(model, features)
 
 
 def _unknown(name: str) -> str:

@@ -15,7 +15,14 @@ from dcls.key_names import CONVNEXT_VOCABULARIES, Found, State, Vocabulary, find
 from dcls.recognition import guess_backbone
 from dcls.timm_backbone import TimmBackbone
 
-__all__ = ["LoadReport", "guess_backbone", "load_checkpoint", "read_state"]
+__all__ = [
+    "LoadReport",
+    "check_shared",
+    "guess_backbone",
+    "load_checkpoint",
+    "misfit",
+    "read_state",
+]
 
 _NAMED = 4
 """Keys of each kind that an error names; it counts the others."""
@@ -79,8 +86,8 @@ def load_checkpoint(
         raise CheckpointError(_other_classes(path, known[misshapen[0]], expected[misshapen[0]]))
     if misshapen or (strict and any(problems.values())):
         problems["of another shape"] = misshapen
-        raise CheckpointError(_does_not_fit(path, problems, found.state))
-    _check_shared(model, known, path)
+        raise CheckpointError(misfit(path, problems, found.state))
+    check_shared(model, known, path)
     model.load_state_dict(known, strict=False)
     return LoadReport(found.source, missing, (*found.outside, *ignored))
 
@@ -125,7 +132,7 @@ def _may_be_missing(key: str, state: State, classifier: tuple[str, ...], head: b
     return not head and (key.startswith(classifier) or from_dense)
 
 
-def _check_shared(model: nn.Module, state: State, path: str | Path) -> None:
+def check_shared(model: nn.Module, state: State, path: str | Path) -> None:
     """Parameters that are one in the model must be equal in the file."""
     first: dict[int, str] = {}
     for key, parameter in model.named_parameters(remove_duplicate=False):
@@ -133,7 +140,7 @@ def _check_shared(model: nn.Module, state: State, path: str | Path) -> None:
             continue
         other = first.setdefault(id(parameter), key)
         if not torch.equal(state[key], state[other]):
-            stage = re.match(r"stages\.(\d)\.", key)
+            stage = re.search(r"\bstages\.(\d)\.", key)
             where = f"The blocks of stage {stage[1]}" if stage else "Layers"
             raise CheckpointError(
                 f"{where} in {path} have positions of their own ({key} differs from {other}), but "
@@ -149,7 +156,8 @@ def _other_classes(path: str | Path, found: Tensor, wanted: Tensor) -> str:
     )
 
 
-def _does_not_fit(path: str | Path, problems: dict[str, list[str]], state: State) -> str:
+def misfit(path: str | Path, problems: dict[str, list[str]], state: State) -> str:
+    """The message of a checkpoint whose keys do not fit: what is wrong, and what it looks like."""
     parts = [
         f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if keys[_NAMED:] else ''})"
         for what, keys in problems.items()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dcls.blocks import EPS, Block, ChannelNorm, DepthwiseSpec, downsampling
-from dcls.errors import BackboneArgumentError, DclsError
+from dcls.errors import BackboneArgumentError
 from dcls.ndlayer import DclsNd
 
 LayerScheme = Literal["layer_wise", "stage_wise"]
@@ -101,17 +101,13 @@ class ConvNeXt(nn.Module):
             self._share_positions()
         self._initialise(head_init_scale, init_std)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Logits (N, num_classes) of images (N, in_channels, H, W); pooled features without a head.
 
-        Raises:
-            DclsError: if the model was built with `features=True`.
+        With `features`, what `forward_stages` gives: heads of dense tasks call their backbone so.
         """
         if self.has_stage_norms:
-            raise DclsError(
-                "This backbone was built with features=True and has no head: call "
-                "forward_stages(x), or build it with features=False."
-            )
+            return self.forward_stages(x)
         for index in range(STAGES):
             x = self._run_stage(index, x)
         logits: Tensor = self.head(self.norm(x.mean((-2, -1))))

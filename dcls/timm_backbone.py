@@ -19,6 +19,7 @@ class TimmBackbone(nn.Module):
 
     Args:
         model: from `timm.create_model`.
+        features: calling the module gives the maps of `forward_stages`.
 
     Attributes:
         feature_info: channels and stride of the last four feature maps, fewer if there are fewer.
@@ -27,9 +28,10 @@ class TimmBackbone(nn.Module):
         classifier: prefixes of the names of the parameters that depend on the classes.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, features: bool = False) -> None:
         super().__init__()
         self.model = model
+        self.features = features
         timm_model = cast(Any, model)
         self.num_features: int = getattr(timm_model, "head_hidden_size", timm_model.num_features)
         self.num_classes: int = timm_model.num_classes
@@ -41,8 +43,10 @@ class TimmBackbone(nn.Module):
         names = (names,) if isinstance(names, str) else names
         self.classifier: tuple[str, ...] = tuple(f"model.{name}." for name in names)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes); pooled features if num_classes is 0."""
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Logits (N, num_classes); pooled features if num_classes is 0; maps with `features`."""
+        if self.features:
+            return self.forward_stages(x)
         logits: Tensor = self.model(x)
         return logits
 

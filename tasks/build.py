@@ -17,7 +17,7 @@ from tasks.training.callbacks import PositionRecorder
 from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
 from tasks.training.task import Task
-from tasks.training.trainer import accumulation, build_trainer
+from tasks.training.trainer import accumulate, build_trainer
 
 
 @dataclass
@@ -53,12 +53,8 @@ class Job:
         return recorders[0].initial
 
     def load_weights(self, path: str) -> None:
-        """Load a checkpoint's weights into the backbone; strict.
-
-        Raises:
-            dcls.CheckpointError: if the file is no checkpoint or does not fit.
-        """
-        dcls.load_checkpoint(self.task.backbone, path)
+        """Load a checkpoint's weights into the task (see `Task.load_weights`)."""
+        self.task.load_weights(path)
 
     @property
     def _callbacks(self) -> list[Any]:
@@ -85,9 +81,11 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
     settings = _plain(config.task)
     for key in ("name", "wing"):
         settings.pop(key)
+    features = settings.pop("features")
     optim = _plain(config.optim)
     optim.pop("total_batch_size")
-    backbone = _build_backbone(_plain(config.backbone), len(data.class_names), config.compile)
+    kind = {"features": True} if features else {"num_classes": len(data.class_names)}
+    backbone = _build_backbone(_plain(config.backbone) | kind, config.compile)
     _check_image_size(cast(dcls.Backbone, backbone), config)
     task: Task = _factory(settings)(
         backbone=backbone,
@@ -111,15 +109,13 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
     data.check_batches(config.mode, trainer.world_size)
     if config.optim.total_batch_size is not None:
-        trainer.accumulate_grad_batches = accumulation(
-            config.optim.total_batch_size, data.loading.batch_size, trainer.world_size
-        )
+        accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
     return Job(task, data, trainer, config.ckpt)
 
 
-def _build_backbone(settings: dict[str, Any], num_classes: int, compiled: bool) -> nn.Module:
+def _build_backbone(settings: dict[str, Any], compiled: bool) -> nn.Module:
     name, pretrained = settings.pop("name"), settings.pop("pretrained")
-    backbone = dcls.create_backbone(name, num_classes=num_classes, **settings)
+    backbone = dcls.create_backbone(name, **settings)
     if pretrained is not None:
         dcls.load_checkpoint(backbone, pretrained, head=False)
     if compiled:

@@ -21,7 +21,7 @@ from tasks.classification.transforms import (
     train_transform,
 )
 from tasks.errors import DatasetError, SettingError
-from tasks.shapes import CLASS_NAMES, LevelName, ShapeScenes
+from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.training.loaders import Loading, Readable, Sample, Split, TaskData
 
 FASHION_CLASSES = (
@@ -80,26 +80,11 @@ class Shapes(ClassificationData):
         recipe: dict[str, Any],
     ) -> None:
         super().__init__(name, loading, recipe)
-        for split, count in counts.items():
-            if count < 1:
-                raise DatasetError(
-                    f"The {split} split is empty: dataset.counts.{split}={count}. Set it to 1 or "
-                    "more."
-                )
-        self.level = level
-        self.counts = counts
-        self.seed = seed
+        self.splits = ShapeSplits(counts, self.recipe.image_size, level, seed)
 
     def dataset(self, split: Split) -> Dataset[Sample]:
         """Scenes of one split; the splits share none."""
-        scenes = ShapeScenes(
-            size=self.counts[split],
-            image_size=self.recipe.image_size,
-            level=self.level,
-            seed=self.seed,
-            split=split,
-        )
-        return ShapeClasses(scenes, self.transform(split))
+        return ShapeClasses(self.splits.scenes(split), self.transform(split))
 
 
 class Folders(ClassificationData):

@@ -8,11 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from tasks.reporting.drawing import COLOURS, as_png, bare, heat_map, new_figure, short, styled
+from tasks.reporting.confusion import share_text
+from tasks.reporting.drawing import COLOURS, as_png, bare, new_figure, short, styled
 from tasks.reporting.page import Picture, Table
 
-MOST_NUMBERED = 30
-"""Up to so many classes, the confusion matrix is drawn with names and numbers."""
 _MISTAKES_PER_ROW = 6
 
 
@@ -26,50 +25,6 @@ class Mistake:
     confidence: float
 
 
-@styled
-def confusion_picture(counts: NDArray[np.int64], names: Sequence[str]) -> Picture:
-    """The confusion matrix, each row divided by its sum; rows are the truth.
-
-    Args:
-        counts: images by true (rows) and predicted class (columns).
-        names: of the classes; beyond `MOST_NUMBERED` of them the picture is a small one without
-            names, to be read beside `confused_pairs`.
-    """
-    seen = counts.sum(1, keepdims=True)
-    shares = np.where(seen > 0, counts / np.maximum(seen, 1), np.nan)
-    caption = "Share of the images of each true class that was predicted as each class."
-    if len(names) <= MOST_NUMBERED:
-        side = max(3.6, 0.46 * len(names))
-        figure, axes = new_figure(1, 1, side + 1.4, side + 0.6)
-        heat_map(axes[0, 0], shares, names, names, "{:.0%}", limits=(0, 1))
-    else:
-        figure, axes = new_figure(1, 1, 5.4, 5.0)
-        spread = np.sqrt(np.nan_to_num(shares))
-        axes[0, 0].imshow(spread, cmap="Blues", vmin=0, vmax=1, interpolation="antialiased")
-        axes[0, 0].grid(False)
-        caption += " Square-root scale: rare mistakes are drawn stronger than they are."
-    if not seen.all():
-        caption += " Classes without an image have no share."
-    axes[0, 0].set_xlabel("predicted")
-    axes[0, 0].set_ylabel("truth")
-    return Picture("confusion", as_png(figure), "Confusion matrix", caption)
-
-
-def confused_pairs(counts: NDArray[np.int64], names: Sequence[str], most: int = 15) -> Table:
-    """The pairs of classes that are confused most often (counts as in `confusion_picture`)."""
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    rows = []
-    for flat in order:
-        truth, predicted = divmod(int(flat), len(names))
-        count = int(wrong[truth, predicted])
-        if count:
-            share = _share(count, int(counts[truth].sum()))
-            rows.append([names[truth], names[predicted], str(count), share])
-    return Table(["truth", "predicted", "images", "of the class"], rows, "Most confused pairs")
-
-
 def class_table(counts: NDArray[np.int64], names: Sequence[str]) -> Table:
     """Images, recall, precision and the most frequent mistake of every class."""
     seen, guessed = counts.sum(1), counts.sum(0)
@@ -79,8 +34,8 @@ def class_table(counts: NDArray[np.int64], names: Sequence[str]) -> Table:
         wrong[i] = 0
         mistake = names[int(wrong.argmax())] if wrong.any() else "-"
         right = int(counts[i, i])
-        rows.append([name, str(int(seen[i])), _share(right, seen[i]), _share(right, guessed[i])])
-        rows[-1].append(mistake)
+        shares = [share_text(right, int(total[i])) for total in (seen, guessed)]
+        rows.append([name, str(int(seen[i])), *shares, mistake])
     return Table(["class", "images", "top-1", "precision", "most often taken for"], rows)
 
 
@@ -155,7 +110,3 @@ def calibration_error(
     """Expected calibration error (arXiv 1706.04599) of bins as in `reliability_picture`."""
     gaps = np.nan_to_num(np.abs(confidence - accuracy))
     return float((counts * gaps).sum() / max(1.0, float(counts.sum())))
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "-"

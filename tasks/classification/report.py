@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.classification.pictures import (
-    MOST_NUMBERED,
     Mistake,
     class_table,
-    confused_pairs,
-    confusion_picture,
     mistakes_picture,
     reliability_picture,
 )
+from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
 from tasks.reporting.page import Section
 
 

@@ -51,11 +51,11 @@ class ClassificationTask(Task):
         backbone: gives logits (N, classes).
         data: names the classes, and how images were normalised (for the report's pictures).
         optimization: how parameters are updated.
+        monitor: the figure that picks the best checkpoint.
         mixing: arguments of `Mixing`: mixup, cutmix and label smoothing of training.
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
 
-    monitor = "val/top1"
     clamps_as_released = True
 
     def __init__(
@@ -63,10 +63,11 @@ class ClassificationTask(Task):
         backbone: nn.Module,
         data: ClassificationData,
         optimization: Optimization,
+        monitor: str,
         mixing: dict[str, float],
         channels_last: bool = True,
     ) -> None:
-        super().__init__(optimization)
+        super().__init__(optimization, monitor)
         classes = len(data.class_names)
         self.backbone = backbone
         self.class_names = data.class_names
@@ -96,7 +97,7 @@ class ClassificationTask(Task):
         """Loss of a batch; evaluation stages also score it."""
         self.note_unreadable(batch)
         if "image" not in batch:  # nothing readable in it
-            return self._no_loss()
+            return self.no_loss()
         images, labels = batch["image"], batch["label"]
         if stage == "train":
             loss = self._train_loss(images, labels)
@@ -129,10 +130,6 @@ class ClassificationTask(Task):
                 pixels=self.pixels,
             )
         )
-
-    def _no_loss(self) -> Tensor:
-        """Zero, but of every parameter, so that distributed processes stay in step."""
-        return torch.stack([(p * 0.0).sum() for p in self.parameters()]).sum()
 
     def _train_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         if self._mixer is None:

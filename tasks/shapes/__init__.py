@@ -4,6 +4,7 @@ from tasks.shapes.dataset import SPLITS, LevelName, ShapeScenes, Split
 from tasks.shapes.forms import CLASS_NAMES
 from tasks.shapes.level import LEVELS, Level
 from tasks.shapes.scene import Instance, Scene
+from tasks.shapes.splits import ShapeSplits
 
 __all__ = [
     "CLASS_NAMES",
@@ -14,5 +15,6 @@ __all__ = [
     "LevelName",
     "Scene",
     "ShapeScenes",
+    "ShapeSplits",
     "Split",
 ]

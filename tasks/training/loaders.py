@@ -103,14 +103,21 @@ class Shard(Dataset[Sample]):
         return self.samples[position] if position < self.total else {"padding": True}
 
 
-def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+def collate(
+    samples: Sequence[Sample],
+    together: Callable[[list[Sample]], dict[str, Any]] = default_collate,
+) -> dict[str, Any]:
     """Batch the readable samples; `unreadable` lists the paths of the others.
 
     A batch of which nothing is left (all padding, or all unreadable) has no other entry.
+
+    Args:
+        samples: of a dataset.
+        together: from the readable ones to a batch.
     """
     unreadable = [sample["unreadable"] for sample in samples if "unreadable" in sample]
     kept = [s for s in samples if "unreadable" not in s and "padding" not in s]
-    batch: dict[str, Any] = default_collate(kept) if kept else {}
+    batch = together(kept) if kept else {}
     batch["unreadable"] = unreadable
     return batch
 
@@ -148,10 +155,19 @@ class TaskData(L.LightningDataModule):
         """Number of samples of a split."""
         return len(cast(Sized, self.split(split)))
 
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+        """Samples to a batch."""
+        return collate(samples)
+
+    def splits_of(self, mode: str) -> list[Split]:
+        """The splits that a mode reads, each once."""
+        needed: tuple[Split, ...] = ("train", "val") if mode == "fit" else ()
+        return list(dict.fromkeys((*needed, self.test_split)))
+
     def check(self, mode: str) -> None:
         """Raise `DatasetError` if a split that the mode needs is empty."""
-        needed: tuple[Split, ...] = ("train", "val") if mode == "fit" else ()
-        for split in (*needed, self.test_split):
+        for split in self.splits_of(mode):
             if self.count(split) == 0:
                 raise DatasetError(
                     f"The {split} split of dataset={self.name} is empty. Check dataset.root, or "
@@ -198,7 +214,7 @@ class TaskData(L.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=collate,
+            collate_fn=self.collate,
             **options,
         )
 

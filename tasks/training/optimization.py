@@ -23,16 +23,20 @@ class Optimization:
     Rates are per optimizer step, `warmup_epochs` and `repulsion_start_epoch` in epochs;
     `warmup_steps`, if above zero, wins over `warmup_epochs`. `layer_decay` multiplies the rate by
     that factor for every layer below the head (1.0: off); `layer_scheme` and `layer_count` say how
-    the backbone numbers its layers. `repulsion_start_epoch` and `ema_decay` may be None: off.
+    the backbone numbers its layers. `power` and `warmup_start` belong to the polynomial schedule
+    (see `tasks.training.schedule.polynomial`). `repulsion_start_epoch` and `ema_decay` may be
+    None: off.
     """
 
     lr: float
     weight_decay: float
     betas: tuple[float, float]
     eps: float
-    schedule: Literal["cosine", "constant"]
+    schedule: Literal["cosine", "polynomial", "constant"]
+    power: float
     warmup_epochs: float
     warmup_steps: int
+    warmup_start: float
     min_lr: float
     layer_decay: float
     layer_scheme: Literal["layer_wise", "stage_wise"]

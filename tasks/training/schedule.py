@@ -13,6 +13,28 @@ def warmup_steps(epochs: float, steps: int, steps_per_epoch: float) -> int:
     return steps if steps > 0 else round(epochs * steps_per_epoch)
 
 
+def polynomial(total: int, warmup: int, power: float, floor: float, start: float) -> Factor:
+    """(1 - step / total) ** power down to `floor`, during the warm-up times a linear ramp.
+
+    The ramp goes from `start` at step 0 to 1 at step `warmup`, as in the authors' segmentation
+    code: the decay begins with step 0 and not behind the warm-up.
+
+    Args:
+        total: optimizer steps of the run.
+        warmup: of these, steps of the warm-up.
+        power: 1 as published.
+        floor: smallest factor, min_lr / lr.
+        start: factor of the ramp at step 0.
+    """
+
+    def factor(step: int) -> float:
+        left = max(0.0, 1.0 - step / max(1, total))
+        decayed: float = floor + (1.0 - floor) * left**power
+        return decayed * (start + (1.0 - start) * step / warmup) if step < warmup else decayed
+
+    return factor
+
+
 def constant(warmup: int) -> Factor:
     """Linear from 0 to 1 over the warm-up, then 1."""
     return lambda step: _ramp(step, warmup) if step < warmup else 1.0
@@ -36,8 +58,10 @@ def cosine(total: int, warmup: int, floor: float) -> Factor:
     return factor
 
 
-def schedule(name: str, total: int, warmup: int, floor: float) -> Factor:
-    """The schedule of that name.
+def schedule(
+    name: str, total: int, warmup: int, floor: float, power: float, start: float
+) -> Factor:
+    """The schedule of that name; `power` and `start` are those of `polynomial`.
 
     Raises:
         SettingError: for an unknown name, or a warm-up longer than the run.
@@ -51,7 +75,11 @@ def schedule(name: str, total: int, warmup: int, floor: float) -> Factor:
         return cosine(total, warmup, floor)
     if name == "constant":
         return constant(warmup)
-    raise SettingError(f"optim.schedule={name} does not exist; choose cosine or constant.")
+    if name == "polynomial":
+        return polynomial(total, warmup, power, floor, start)
+    raise SettingError(
+        f"optim.schedule={name} does not exist; choose cosine, polynomial or constant."
+    )
 
 
 def _ramp(step: int, warmup: int) -> float:

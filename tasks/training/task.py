@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from dcls.backbones import Backbone
+from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
 from tasks.reporting.page import Section
 from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
@@ -24,21 +25,22 @@ Batch = dict[str, Any]
 class Task(L.LightningModule):
     """A model that trains and scores itself.
 
-    A task defines `backbone`, `shared_step` and `sections`, and names the metric that picks its
-    best checkpoint.
+    A task defines `backbone`, `shared_step` and `sections`; one with heads of its own also
+    `load_weights`.
 
     Args:
         optimization: how parameters are updated.
+        monitor: the validation figure that picks the best checkpoint.
     """
 
-    monitor: ClassVar[str]
     monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
     backbone: nn.Module
 
-    def __init__(self, optimization: Optimization) -> None:
+    def __init__(self, optimization: Optimization, monitor: str) -> None:
         super().__init__()
         self.optimization = optimization
+        self.monitor = monitor
         self.unreadable: set[str] = set()
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
@@ -48,6 +50,18 @@ class Task(L.LightningModule):
     def sections(self) -> list[Section]:
         """What the task adds to the report after a test."""
         raise NotImplementedError
+
+    def load_weights(self, path: str) -> None:
+        """Load a checkpoint, own or released; strict.
+
+        Raises:
+            dcls.CheckpointError: if the file is no checkpoint or does not fit.
+        """
+        load_checkpoint(self.backbone, path)
+
+    def no_loss(self) -> Tensor:
+        """Zero, but of every parameter, so that distributed processes stay in step."""
+        return torch.stack([(p * 0.0).sum() for p in self.parameters()]).sum()
 
     def note_unreadable(self, batch: Batch) -> None:
         """Log each path that could not be read once, and count it."""
@@ -96,7 +110,10 @@ class Task(L.LightningModule):
         total = int(self.trainer.estimated_stepping_batches)
         per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         warmup = warmup_steps(settings.warmup_epochs, settings.warmup_steps, per_epoch)
-        return schedule(settings.schedule, total, warmup, settings.min_lr / settings.lr)
+        floor = settings.min_lr / settings.lr
+        return schedule(
+            settings.schedule, total, warmup, floor, settings.power, settings.warmup_start
+        )
 
     def _layer_ids(self) -> dict[str, int]:
         if self.optimization.layer_decay == 1:

@@ -36,8 +36,10 @@ def build_trainer(
     """
     _quiet()
     precision = settings["precision"]
+    on_gpu = settings["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     if precision == "auto":
-        settings = settings | {"precision": _device_precision(settings["accelerator"])}
+        settings = settings | {"precision": _device_precision(on_gpu)}
+    settings = settings | {"sync_batchnorm": settings["sync_batchnorm"] and on_gpu}
     built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
     if task.optimization.ema_decay is not None:
         built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
@@ -61,26 +63,29 @@ def build_trainer(
         ) from error
 
 
-def accumulation(total: int | None, batch_size: int, processes: int) -> int:
-    """Batches per optimizer step that make up a total batch.
+def accumulate(trainer: L.Trainer, total: int, batch_size: int) -> None:
+    """Make `total` samples an optimizer step, and keep validation's interval one of such steps.
 
     Args:
-        total: samples per optimizer step over all processes, or None: no accumulation.
+        trainer: its number of processes counts.
+        total: samples per optimizer step over all processes.
         batch_size: samples per batch and process.
-        processes: number of processes.
 
     Raises:
         SettingError: if the total is no multiple of what one step of all processes holds.
     """
-    if total is None:
-        return 1
+    processes = trainer.world_size
     if total % (batch_size * processes):
         raise SettingError(
             f"optim.total_batch_size={total} is no multiple of dataset.batch_size="
             f"{batch_size} x {processes} process(es). Choose a batch size that divides "
             f"{total // processes}, or optim.total_batch_size=null."
         )
-    return total // (batch_size * processes)
+    batches = total // (batch_size * processes)
+    trainer.accumulate_grad_batches = batches
+    interval = trainer.val_check_interval
+    if isinstance(interval, int):  # Lightning counts batches
+        trainer.val_check_interval = interval * batches
 
 
 def _checkpoints(task: Task, folder: Path) -> list[Callback]:
@@ -96,8 +101,7 @@ def _checkpoints(task: Task, folder: Path) -> list[Callback]:
     return [keep(BEST, task.monitor), keep(LAST, None)]
 
 
-def _device_precision(accelerator: str) -> str:
-    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+def _device_precision(on_gpu: bool) -> str:
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 

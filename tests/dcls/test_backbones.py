@@ -134,11 +134,17 @@ class TestTimm:
         maps = model.forward_stages(torch.randn(1, 3, 32, 32))
         assert [tuple(y.shape) for y in maps] == [(1, 24, 2, 2)] * 4
 
-    @pytest.mark.parametrize("settings", [{"num_classes": 0}, {"features": True}])
-    def test_without_classes_features_are_pooled(self, settings):
-        model = dcls.create_backbone("timm/mobilenetv3_small_050", **settings).eval()
+    def test_without_classes_features_are_pooled(self):
+        model = dcls.create_backbone("timm/mobilenetv3_small_050", num_classes=0).eval()
         assert model.num_classes == 0
         assert model(torch.randn(1, 3, 32, 32)).shape == (1, model.num_features)
+
+    def test_built_for_dense_tasks_it_gives_its_maps(self):
+        model = dcls.create_backbone("timm/resnet18", features=True).eval()
+        assert model.num_classes == 0
+        x = torch.randn(1, 3, 64, 64)
+        for found, wanted in zip(model(x), model.forward_stages(x), strict=True):
+            assert torch.equal(found, wanted)
 
     def test_image_channels_have_one_name_everywhere(self):
         model = dcls.create_backbone("timm/resnet18", num_classes=4, in_channels=1)

@@ -77,6 +77,34 @@ def test_imagenet_recipes_are_the_published_ones(name):
     )
 
 
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ade20k_")])
+def test_ade20k_recipes_are_the_published_ones(name):
+    config = composed(f"experiment={name}", "dataset.root=/x")
+    size = name.rsplit("_", 1)[-1]
+    assert config.experiment.task == config.task.name == "seg"
+    assert config.backbone.name == name.removeprefix("ade20k_upernet_")
+    assert config.backbone.drop_path_rate == {"tiny": 0.4, "small": 0.3, "base": 0.4}[size]
+    assert config.backbone.layer_scale == 1.0
+    assert config.backbone.stem_stride == 4
+    optim = config.optim
+    assert (optim.lr, optim.weight_decay, optim.min_lr) == (1e-4, 0.05, 0)
+    assert (optim.schedule, optim.power) == ("polynomial", 1.0)
+    assert (optim.warmup_steps, optim.warmup_start) == (1500, 1e-6)
+    assert (optim.layer_decay, optim.layer_scheme) == (0.9, "stage_wise")
+    assert optim.layer_count == (6 if size == "tiny" else 12)
+    assert (optim.ema_decay, optim.total_batch_size) == (None, 16)
+    trainer = config.trainer
+    assert (trainer.max_steps, trainer.max_epochs) == (160_000, -1)
+    assert (trainer.check_val_every_n_epoch, trainer.val_check_interval) == (None, 16_000)
+    assert config.task.decode_head == {"type": "UPerHead", "channels": 512}
+    assert config.task.auxiliary_head == {"type": "FCNHead", "channels": 256}
+    inference = config.task.inference
+    assert (inference.mode, inference.crop, inference.stride) == ("slide", 512, 341)
+    recipe = config.dataset.recipe
+    assert (recipe.image_size, recipe.resize, recipe.ratio_range) == (512, [2048, 512], [0.5, 2.0])
+    assert (recipe.max_class_share, recipe.flip, recipe.distort) == (0.75, 0.5, True)
+
+
 def test_every_experiment_says_its_command():
     for name in EXPERIMENTS:
         head = (ROOT / "experiment" / f"{name}.yaml").read_text()

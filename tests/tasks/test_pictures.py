@@ -8,16 +8,14 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tasks.classification.pictures import (
-    MOST_NUMBERED,
     Mistake,
     calibration_error,
     class_table,
-    confused_pairs,
-    confusion_picture,
     mistakes_picture,
     reliability_picture,
 )
 from tasks.classification.scores import CALIBRATION_BINS, Reliability
+from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
 
 COUNTS = np.array([[8, 2, 0], [5, 5, 0], [0, 0, 0]])
 NAMES = ["$cat_{$", "dog", "\u4e2d"]
@@ -46,7 +44,7 @@ def test_confusion_is_drawn_for_any_number_of_classes(classes):
     counts[-1] = 0
     picture = confusion_picture(counts, [f"class {i}" for i in range(classes)])
     assert max(picture.size) < 2800
-    assert "without an image" in picture.caption
+    assert "do not occur" in picture.caption
 
 
 @pytest.mark.parametrize("count", [1, 6, 7])

@@ -1,0 +1,59 @@
+"""Weights from a file into a whole model: a backbone with the heads of a dense task."""
+
+from pathlib import Path
+
+from torch import nn
+
+from dcls.checkpoint import check_shared, misfit, read_state
+from dcls.errors import CheckpointError
+from dcls.key_names import Vocabulary, find
+from dcls.recognition import guess_backbone
+
+
+def load_model_checkpoint(model: nn.Module, path: str | Path, classifier: str) -> None:
+    """Load every parameter of a model that holds a backbone and heads; strict.
+
+    Reads the authors' and Facebook's segmentation and detection checkpoints, those of OpenMMLab,
+    and of this project's runs (of an averaged run: the average). Entries of the file outside the
+    model's parts, such as running metrics, are left out.
+
+    Args:
+        model: its children are the parts, `backbone` among them.
+        path: the file.
+        classifier: name of a parameter whose first dimension counts the classes.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint of such a model, or one that does not fit;
+            the model is then as it was.
+    """
+    saved = read_state(path)
+    expected = model.state_dict()
+    parts = tuple(sorted({key.split(".")[0] + "." for key in expected}))
+    found = find(saved, (Vocabulary("released", next(iter(expected)), dict),), expected)
+    state = {k: v for k, v in (found.state if found else {}).items() if k.startswith(parts)}
+    absent = [part for part in parts if not any(key.startswith(part) for key in state)]
+    if absent:
+        guess = guess_backbone(saved)
+        hint = f" It looks like {guess} alone: give it as backbone.pretrained." if guess else ""
+        raise CheckpointError(
+            f"{path} holds no {', '.join(part[:-1] for part in absent)}, with or without a prefix, "
+            f"but {', '.join(list(saved)[:3])}, ....{hint}"
+        )
+    if classifier in state and classifier in expected:
+        trained, wanted = len(state[classifier]), len(expected[classifier])
+        if trained != wanted:
+            raise CheckpointError(
+                f"{path} was trained on {trained} classes, but the model has {wanted}. Choose the "
+                "dataset it was trained on, or start from its backbone alone: "
+                "backbone.pretrained=<file>."
+            )
+    both = [key for key in expected if key in state]
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [k for k in both if state[k].shape != expected[k].shape],
+    }
+    if any(problems.values()):
+        raise CheckpointError(misfit(path, problems, saved))
+    check_shared(model, state, path)
+    model.load_state_dict(state)

@@ -1,0 +1,5 @@
+"""Semantic segmentation."""
+
+from tasks.segmentation.model import Segmenter, upernet
+
+__all__ = ["Segmenter", "upernet"]

@@ -1,0 +1,59 @@
+"""What segmentation adds to a run's report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tasks.reporting.confusion import confused_pairs, confusion_picture
+from tasks.reporting.page import Section
+from tasks.segmentation.examples import Example
+from tasks.segmentation.pictures import class_table, examples_picture, iou_picture
+from tasks.segmentation.scores import figures
+
+_WORST_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class TestSummary:
+    """A finished test as plain arrays.
+
+    Args:
+        class_names: in label order.
+        palette: (classes, 3), RGB.
+        counts: pixels, rows are the truth.
+        examples: images with their labels.
+    """
+
+    __test__ = False  # pytest would take the name for a test class
+
+    class_names: Sequence[str]
+    palette: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+    examples: Sequence[Example]
+
+
+def report_sections(summary: TestSummary) -> list[Section]:
+    """Examples, classes and confusions."""
+    names, counts = summary.class_names, summary.counts
+    found = figures(torch.from_numpy(counts))
+    iou, accuracy = found.iou.numpy(), found.accuracy.numpy()
+    sections = []
+    if summary.examples:
+        picture = examples_picture(summary.examples, summary.palette, names)
+        sections.append(Section("Examples", pictures=[picture]))
+    return [
+        *sections,
+        Section(
+            "Per class",
+            tables=[class_table(counts, iou, accuracy, names)],
+            pictures=[iou_picture(iou, names)],
+        ),
+        Section(
+            "Confusions",
+            tables=[confused_pairs(counts, names, _WORST_PAIRS, "pixels")],
+            pictures=[confusion_picture(counts, names, "pixels")],
+        ),
+    ]

@@ -1,0 +1,144 @@
+"""Semantic segmentation as a task."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import dcls
+from tasks.reporting.page import Section
+from tasks.segmentation.data import SegmentationData
+from tasks.segmentation.examples import Examples
+from tasks.segmentation.heads import Settings
+from tasks.segmentation.inference import Inference, view_scales
+from tasks.segmentation.model import CLASSIFIER, Segmenter
+from tasks.segmentation.pixels import Pixels
+from tasks.segmentation.report import TestSummary, report_sections
+from tasks.segmentation.scores import Figures, PixelConfusion, figures
+from tasks.training.optimization import Optimization
+from tasks.training.task import Batch, Stage, Task
+
+Scene = Mapping[str, Any]
+
+
+class SegmentationTask(Task):
+    """Trains mmsegmentation's heads on a backbone; scores mIoU, aAcc, mAcc and every class's IoU.
+
+    The parts of the network are children of this module under mmsegmentation's own names, so that
+    the keys of a checkpoint's state dict are mmsegmentation's.
+
+    Args:
+        backbone: built with `features=True`.
+        data: names and colours the classes, and says how pixels are normalised.
+        optimization: how parameters are updated.
+        monitor: the figure that picks the best checkpoint.
+        decode_head: settings of the head (see `complete_head`).
+        auxiliary_head: settings of a head that only helps training, or None.
+        inference: arguments of `Inference`; validation leaves out its test-time augmentation.
+        channels_last: memory layout of images; faster for depthwise convolutions.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        data: SegmentationData,
+        optimization: Optimization,
+        monitor: str,
+        decode_head: Settings,
+        auxiliary_head: Settings | None,
+        inference: dict[str, Any],
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__(optimization, monitor)
+        self.class_names = data.class_names
+        self.palette = data.palette
+        self.inference = Inference(**inference)
+        classes = len(data.class_names)
+        segmenter = Segmenter(backbone, classes, decode_head, auxiliary_head)
+        for name, part in segmenter.named_children():
+            self.add_module(name, part)
+        self._segmenter = (segmenter,)  # in a tuple, lest its parts be registered twice
+        self.pixels = Pixels(data.recipe.mean, data.recipe.std, channels_last)
+        self.val_confusion = PixelConfusion(classes)
+        self.test_confusion = PixelConfusion(classes)
+        self.examples = Examples()
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The network, for inference and losses."""
+        return self._segmenter[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes, H, W) of normalised images (N, 3, H, W)."""
+        logits: Tensor = self.segmenter(images)
+        return logits
+
+    def load_weights(self, path: str) -> None:
+        """Load a segmentation checkpoint, own or released; strict."""
+        dcls.load_model_checkpoint(self, path, CLASSIFIER)
+
+    def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
+        """Loss of a training batch; evaluation stages only score it."""
+        self.note_unreadable(batch)
+        if stage != "train":
+            self._score(batch.get("scenes", ()), stage)
+            return torch.zeros((), device=self.device)
+        if "image" not in batch:  # nothing readable in it
+            return self.no_loss()
+        images = self.pixels(batch["image"], batch["size"])
+        losses = self.segmenter.losses(images, batch["label"].long())
+        loss = torch.stack(list(losses.values())).sum()
+        self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation's figures."""
+        self._log_figures(self.val_confusion, "val")
+        self.val_confusion.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test's figures, those of single classes too, and gather the examples."""
+        found = self._log_figures(self.test_confusion, "test")
+        pairs = zip(self.class_names, found.iou.tolist(), strict=True)
+        self.log_dict({f"test/iou/{name}": iou for name, iou in pairs if iou == iou})
+        self.examples.gather()
+
+    def sections(self) -> list[Section]:
+        """Examples, classes and confusions of the last test."""
+        counts = self.test_confusion.compute().cpu().numpy()
+        summary = TestSummary(self.class_names, self.palette, counts, self.examples.kept)
+        return report_sections(summary)
+
+    def _score(self, scenes: Sequence[Scene], stage: Stage) -> None:
+        """Label the scenes, those of one size together, and count the pixels."""
+        testing = stage == "test"
+        confusion = self.test_confusion if testing else self.val_confusion
+        inference = self.inference if testing else self.inference.without_augmentation()
+        plain = view_scales(self.inference.tta).index(1.0)
+        for group in _of_one_size(scenes):
+            images = list(zip(*(scene["views"] for scene in group), strict=True))
+            chosen = images if testing else images[plain : plain + 1]
+            views = [self.pixels(torch.stack(batch)) for batch in chosen]
+            labels = torch.stack([scene["label"] for scene in group])
+            height, width = labels.shape[1:]
+            predicted = inference.label(self.segmenter, views, (height, width))
+            confusion.update(predicted, labels)
+            if testing:
+                for scene, truth, found in zip(group, labels, predicted, strict=True):
+                    self.examples.add(scene["index"], scene["views"][plain], truth, found)
+
+    def _log_figures(self, confusion: PixelConfusion, stage: str) -> Figures:
+        found = figures(confusion.compute())
+        values = {"miou": found.miou, "macc": found.macc, "aacc": found.aacc}
+        self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, prog_bar=stage == "val")
+        return found
+
+
+def _of_one_size(scenes: Sequence[Scene]) -> Iterator[list[Scene]]:
+    """The scenes in groups whose views and labels have equal shapes."""
+    groups: dict[tuple[torch.Size, ...], list[Scene]] = {}
+    for scene in scenes:
+        shapes = (scene["label"].shape, *(view.shape for view in scene["views"]))
+        groups.setdefault(shapes, []).append(scene)
+    yield from groups.values()

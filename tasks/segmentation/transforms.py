@@ -1,0 +1,136 @@
+"""From a picture and its mask to bytes for the network, by mmsegmentation's own augmentations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tasks.errors import SettingError
+from tasks.segmentation.inference import view_scales
+from tasks.segmentation.masks import Mask
+from tasks.segmentation.model import IGNORED
+from tasks.segmentation.openmmlab import (
+    Compose,
+    PhotoMetricDistortion,
+    RandomCrop,
+    RandomFlip,
+    RandomResize,
+    Resize,
+    imrescale,
+)
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3), BGR, as OpenCV reads it."""
+
+
+@dataclass(frozen=True)
+class SegRecipe:
+    """How pictures are resized, augmented and normalised.
+
+    Args:
+        image_size: side of the training crop; smaller pictures are padded.
+        resize: longest and shortest side, ratio kept: of evaluation, and before `ratio_range`;
+            None: pictures keep their size.
+        ratio_range: smallest and largest random factor on `resize` in training, or None.
+        max_class_share: a crop is drawn again, up to ten times, while one class fills more of it.
+        flip: probability of a horizontal flip.
+        distort: photometric distortion of brightness, contrast, saturation and hue.
+        tta: test-time augmentation, which says at what scales evaluation reads a picture.
+        mean: per channel (RGB), of values in 0..1.
+        std: per channel, likewise.
+    """
+
+    image_size: int
+    resize: Sequence[int] | None
+    ratio_range: Sequence[float] | None
+    max_class_share: float
+    flip: float
+    distort: bool
+    tta: str
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or not 0 < self.max_class_share <= 1:
+            raise SettingError(
+                f"dataset.image_size={self.image_size} must be at least 1, and "
+                f"dataset.recipe.max_class_share={self.max_class_share} within (0, 1]."
+            )
+        if self.ratio_range is not None and self.resize is None:
+            raise SettingError(
+                f"dataset.recipe.ratio_range={self.ratio_range} scales dataset.recipe.resize, "
+                "which is null. Set it, such as resize=[2048,512], or set ratio_range=null."
+            )
+
+
+class TrainTransform:
+    """Resize, crop, flip and distort a picture together with its mask."""
+
+    def __init__(self, recipe: SegRecipe) -> None:
+        steps: list[Any] = []
+        if recipe.resize is not None:
+            scale = tuple(recipe.resize)
+            ratio = recipe.ratio_range
+            steps.append(
+                Resize(scale=scale, keep_ratio=True)
+                if ratio is None
+                else RandomResize(scale=scale, ratio_range=tuple(ratio), keep_ratio=True)
+            )
+        side = recipe.image_size
+        steps.append(RandomCrop(crop_size=(side, side), cat_max_ratio=recipe.max_class_share))
+        if recipe.flip:
+            steps.append(RandomFlip(prob=recipe.flip))
+        if recipe.distort:
+            steps.append(PhotoMetricDistortion())
+        self._steps = Compose(steps)
+        self._side = side
+
+    def __call__(self, picture: Picture, mask: Mask) -> dict[str, Tensor]:
+        """`image` (3, S, S) uint8, `label` (S, S) uint8 and `size`, the part that is no padding."""
+        done = self._steps(
+            {
+                "img": picture,
+                "gt_seg_map": mask,
+                "seg_fields": ["gt_seg_map"],
+                "img_shape": picture.shape[:2],
+            }
+        )
+        image, label = as_rgb(done["img"]), torch.from_numpy(done["gt_seg_map"].copy())
+        size = torch.tensor(label.shape)
+        missing = [self._side - length for length in label.shape]
+        if any(missing):
+            margins = (0, missing[1], 0, missing[0])
+            image = torch.nn.functional.pad(image, margins)
+            label = torch.nn.functional.pad(label, margins, value=IGNORED)
+        return {"image": image, "label": label, "size": size}
+
+
+class EvalTransform:
+    """Resize a picture as evaluation does; its mask keeps its size."""
+
+    def __init__(self, recipe: SegRecipe) -> None:
+        self._resize = recipe.resize
+        self._scales = view_scales(recipe.tta)
+
+    def __call__(self, picture: Picture, mask: Mask) -> dict[str, Any]:
+        """`views`: the picture (3, h, w), uint8, at each scale; `label` (H, W), uint8."""
+        views = [as_rgb(self._scaled(picture, scale)) for scale in self._scales]
+        return {"views": views, "label": torch.from_numpy(mask)}
+
+    def _scaled(self, picture: Picture, scale: float) -> Picture:
+        if self._resize is None and scale == 1.0:
+            return picture
+        target: Any = scale
+        if self._resize is not None:
+            target = tuple(int(side * scale + 0.5) for side in self._resize)
+        resized: Picture = imrescale(picture, target, interpolation="bilinear")
+        return resized
+
+
+def as_rgb(picture: Picture) -> Tensor:
+    """BGR (H, W, 3) to an RGB tensor (3, H, W) of bytes."""
+    return torch.from_numpy(np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1)))
