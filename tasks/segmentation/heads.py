@@ -28,8 +28,16 @@ AUXILIARY_WEIGHT = 0.4
 """Factor of the auxiliary head's loss, likewise."""
 
 
+CLASSIFIER_STD = 0.01
+"""Standard deviation of the initial weights of a head's last layer, likewise."""
+
+
 def complete_head(
-    settings: Settings, maps: Sequence[FeatureInfo], num_classes: int, loss_weight: float = 1.0
+    settings: Settings,
+    maps: Sequence[FeatureInfo],
+    num_classes: int,
+    loss_weight: float = 1.0,
+    classifier_std: float = CLASSIFIER_STD,
 ) -> dict[str, Any]:
     """Configuration of an mmsegmentation head, completed from the backbone and the classes.
 
@@ -38,6 +46,7 @@ def complete_head(
         maps: the backbone's feature maps, from which `in_channels` follows.
         num_classes: classes of the dataset.
         loss_weight: factor of its cross-entropy, unless `loss_decode` is given.
+        classifier_std: of the initial weights of its last layer, unless `init_cfg` is given.
 
     Raises:
         SettingError: no type, or a map that the backbone does not have.
@@ -63,6 +72,8 @@ def complete_head(
         "loss_decode",
         {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": loss_weight},
     )
+    last_layer = {"type": "Normal", "std": classifier_std, "override": {"name": "conv_seg"}}
+    head.setdefault("init_cfg", last_layer)
     return {
         "align_corners": False,
         **head,

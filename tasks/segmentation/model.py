@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import dcls
 from tasks.errors import SettingError
-from tasks.segmentation.heads import AUXILIARY_WEIGHT, Settings, complete_head
+from tasks.segmentation.heads import AUXILIARY_WEIGHT, CLASSIFIER_STD, Settings, complete_head
 from tasks.segmentation.openmmlab import MODELS, EncoderDecoder, PixelData, SegDataSample
 from tasks.segmentation.windows import slide_bands
 
@@ -25,6 +25,7 @@ class Segmenter(EncoderDecoder):  # type: ignore[misc] # mmsegmentation has no t
         num_classes: classes of the dataset.
         decode_head: settings of the head whose logits count (see `complete_head`).
         auxiliary_head: settings of a head that only helps training, or None.
+        classifier_std: of the initial weights of each head's last layer.
 
     Raises:
         SettingError: mmsegmentation cannot build a head from its settings.
@@ -36,12 +37,13 @@ class Segmenter(EncoderDecoder):  # type: ignore[misc] # mmsegmentation has no t
         num_classes: int,
         decode_head: Settings,
         auxiliary_head: Settings | None = None,
+        classifier_std: float = CLASSIFIER_STD,
     ) -> None:
         maps = cast(dcls.Backbone, backbone).feature_info
-        head = complete_head(decode_head, maps, num_classes)
-        auxiliary = None
-        if auxiliary_head is not None:
-            auxiliary = complete_head(auxiliary_head, maps, num_classes, AUXILIARY_WEIGHT)
+        head, auxiliary = (
+            settings and complete_head(settings, maps, num_classes, weight, classifier_std)
+            for settings, weight in ((decode_head, 1.0), (auxiliary_head, AUXILIARY_WEIGHT))
+        )
         try:
             with warnings.catch_warnings():
                 # The mean over ignored pixels too is what was published, and what we want.

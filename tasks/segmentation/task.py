@@ -35,6 +35,7 @@ class SegmentationTask(Task):
         monitor: the figure that picks the best checkpoint.
         decode_head: settings of the head (see `complete_head`).
         auxiliary_head: settings of a head that only helps training, or None.
+        classifier_std: of the initial weights of each head's last layer.
         inference: arguments of `Inference`; validation leaves out its test-time augmentation.
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
@@ -47,6 +48,7 @@ class SegmentationTask(Task):
         monitor: str,
         decode_head: Settings,
         auxiliary_head: Settings | None,
+        classifier_std: float,
         inference: dict[str, Any],
         channels_last: bool = True,
     ) -> None:
@@ -55,7 +57,7 @@ class SegmentationTask(Task):
         self.palette = data.palette
         self.inference = Inference(**inference)
         classes = len(data.class_names)
-        segmenter = Segmenter(backbone, classes, decode_head, auxiliary_head)
+        segmenter = Segmenter(backbone, classes, decode_head, auxiliary_head, classifier_std)
         for name, part in segmenter.named_children():
             self.add_module(name, part)
         self._segmenter = (segmenter,)  # in a tuple, lest its parts be registered twice

@@ -98,6 +98,7 @@ def test_ade20k_recipes_are_the_published_ones(name):
     assert (trainer.check_val_every_n_epoch, trainer.val_check_interval) == (None, 16_000)
     assert config.task.decode_head == {"type": "UPerHead", "channels": 512}
     assert config.task.auxiliary_head == {"type": "FCNHead", "channels": 256}
+    assert config.task.classifier_std == 0.01
     inference = config.task.inference
     assert (inference.mode, inference.crop, inference.stride) == ("slide", 512, 341)
     recipe = config.dataset.recipe
