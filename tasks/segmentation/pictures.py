@@ -88,7 +88,8 @@ def examples_picture(
     for column, title in enumerate(titles):
         axes[0, column].set_title(title)
     patches = [Patch(color=_plain(palette[i]), label=short(names[i])) for i in present]
-    patches.append(Patch(color=_plain(_NO_CLASS), label="no class"))
+    if any((e.truth == IGNORED).any() for e in examples):
+        patches.append(Patch(color=_plain(_NO_CLASS), label="no class"))
     figure.legend(handles=patches, loc="outside lower center", ncols=_LEGEND_COLUMNS, fontsize=7.5)
     caption = (
         "The first images of the split, then the ones with the largest share of wrong pixels. "
