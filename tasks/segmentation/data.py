@@ -46,7 +46,7 @@ class SegmentationData(TaskData):
     @staticmethod
     def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         """Batch training samples; evaluation's, of many sizes, stay a list under `scenes`."""
-        return collate(samples, _as_scenes if _has_views(samples) else default_collate)
+        return collate(samples, _as_scenes if _has_views(samples) else _as_crops)
 
 
 class Shapes(SegmentationData):
@@ -213,6 +213,12 @@ def _listed_in(metainfo: Any) -> tuple[tuple[str, ...], Palette]:
 
 def _has_views(samples: Sequence[Sample]) -> bool:
     return any("views" in sample for sample in samples)
+
+
+def _as_crops(samples: list[Sample]) -> dict[str, Any]:
+    """Stacked, with the sizes of the images in the padded squares as plain numbers."""
+    batch: dict[str, Any] = default_collate([{**s, "size": 0} for s in samples])
+    return {**batch, "size": [sample["size"] for sample in samples]}
 
 
 def _as_scenes(samples: list[Sample]) -> dict[str, Any]:

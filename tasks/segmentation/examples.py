@@ -47,14 +47,15 @@ class Examples:
         self.kept: list[Example] = []
 
     def add(self, index: int, image: Tensor, truth: Tensor, predicted: Tensor) -> None:
-        """Add an image: (3, h, w) bytes, and its labels (H, W), true and predicted."""
+        """Add an image: (h, w, 3) bytes, and its labels (H, W), true and predicted."""
         counted = truth != IGNORED
         wrong = float(((truth != predicted) & counted).sum()) / max(1, int(counted.sum()))
         bar = sorted((e.wrong for e in self.kept if e.index >= self.first), reverse=True)
         if index >= self.first and len(bar) >= self.worst and wrong <= bar[self.worst - 1]:
             return
         size = _reduced(truth.shape[0], truth.shape[1])
-        shown = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
+        pixels = image.permute(2, 0, 1)[None].float()
+        shown = F.interpolate(pixels, size, mode="bilinear", antialias=True)[0]
         self.kept.append(
             Example(
                 index,

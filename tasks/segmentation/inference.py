@@ -39,7 +39,7 @@ class Inference:
     tta: Augmentation = "none"
     crop: int = 512
     stride: int = 341
-    window_batch: int = 4
+    window_batch: int = 2
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):

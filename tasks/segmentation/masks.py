@@ -36,15 +36,24 @@ class Labels(NamedTuple):
     ignore_zero: bool
 
     @property
-    def table(self) -> NDArray[np.int16]:
-        """Class of each of the 256 indices: `IGNORED`, or -1 where an index is not allowed."""
-        table = np.full(256, -1, np.int16)
-        first = int(self.ignore_zero)
-        table[first : first + self.num_classes] = np.arange(self.num_classes)
-        table[IGNORED] = IGNORED
-        if self.ignore_zero:
-            table[0] = IGNORED
+    def table(self) -> Mask:
+        """Class of each of the 256 indices, `IGNORED` where there is none."""
+        table = np.full(256, IGNORED, np.uint8)
+        table[self.indices] = np.arange(self.num_classes)
         return table
+
+    @property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Whether each of the 256 indices may stand in a mask."""
+        allowed = np.zeros(256, bool)
+        allowed[[*self.indices, IGNORED]] = True
+        allowed[0] |= self.ignore_zero
+        return allowed
+
+    @property
+    def indices(self) -> range:
+        """The indices of the classes, in their order."""
+        return range(int(self.ignore_zero), int(self.ignore_zero) + self.num_classes)
 
 
 def read_mask(path: Path, labels: Labels) -> Mask:
@@ -56,18 +65,18 @@ def read_mask(path: Path, labels: Labels) -> Mask:
     """
     with Image.open(path) as file:
         _check_kind(path, file.mode)
+        counts = np.array(file.convert("L").histogram() if file.mode == "1" else file.histogram())
         indices = np.asarray(file).astype(np.uint8, copy=False)
-    classes = labels.table[indices]
-    if classes.min(initial=0) < 0:
-        wrong = np.unique(indices[classes < 0]).tolist()
-        first = int(labels.ignore_zero)
+    wrong = np.flatnonzero((counts[:256] > 0) & ~labels.allowed).tolist()
+    if wrong:
+        first = labels.indices[0]
         raise DatasetError(
             f"{path} holds the value {', '.join(map(str, wrong[:6]))}, but the "
             f"{labels.num_classes} classes have the indices {first} to "
             f"{first + labels.num_classes - 1}, and {IGNORED} is for pixels of no class. Correct "
             "the mask, or the list of classes (dataset.classes), or set dataset.ignore_zero."
         )
-    return classes.astype(np.uint8)
+    return labels.table[indices]
 
 
 def check_pairs(pairs: Sequence[Pair], labels: Labels, decoded: int = 64) -> None:

@@ -26,12 +26,14 @@ with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
 
 MMLogger.get_current_instance().setLevel(logging.WARNING)
 
+UPerHead: Any = mmseg.models.UPerHead
 Compose: Any = mmcv.transforms.Compose
 RandomResize: Any = mmcv.transforms.RandomResize
 Resize: Any = mmseg.datasets.transforms.Resize
 RandomCrop: Any = mmseg.datasets.transforms.RandomCrop
 RandomFlip: Any = mmseg.datasets.transforms.RandomFlip
 PhotoMetricDistortion: Any = mmseg.datasets.transforms.PhotoMetricDistortion
+bgr2rgb: Any = mmcv.bgr2rgb
 imfrombytes: Any = mmcv.imfrombytes
 imrescale: Any = mmcv.imrescale
 ADE20K: Any = mmseg.datasets.ADE20KDataset.METAINFO
@@ -51,6 +53,8 @@ __all__ = [
     "RandomResize",
     "Resize",
     "SegDataSample",
+    "UPerHead",
+    "bgr2rgb",
     "imfrombytes",
     "imrescale",
 ]

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+Size = tuple[int, int]
+
 
 class Pixels(nn.Module):
     """Normalises images of bytes.
@@ -15,33 +17,30 @@ class Pixels(nn.Module):
         channels_last: memory layout of the result.
     """
 
-    mean: Tensor
-    std: Tensor
+    scale: Tensor
+    shift: Tensor
 
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], channels_last: bool = True
     ) -> None:
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        for name, values in (("mean", mean), ("std", std)):
-            tensor = 255.0 * torch.tensor(list(values)).view(1, -1, 1, 1)
-            self.register_buffer(name, tensor, persistent=False)
+        scale = 1 / (255 * torch.tensor(list(std)))
+        shift = -torch.tensor(list(mean)) / torch.tensor(list(std))
+        self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", shift.view(1, -1, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Tensor:
-        """Normalised (N, 3, H, W), float32, of uint8 images.
+    def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Tensor:
+        """Normalised (N, 3, H, W), float32, of bytes as they come from a file.
 
         Args:
-            images: (N, 3, H, W), uint8.
-            sizes: (N, 2), height and width of the part that is image; what is beyond was padded
-                and becomes 0 after normalisation, as in mmsegmentation. None: all is image.
+            images: (N, H, W, 3), uint8, RGB.
+            sizes: of each image, height and width of the part that is image; what is beyond was
+                padded and becomes 0 after normalisation, as in mmsegmentation. None: all is image.
         """
-        pixels = images.to(memory_format=self.memory_format, dtype=torch.float32)
-        pixels = (pixels - self.mean) / self.std
-        if sizes is None:
-            return pixels
-        inside = [
-            torch.arange(images.shape[axis + 2], device=images.device) < sizes[:, axis, None]
-            for axis in (0, 1)
-        ]
-        mask = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return pixels * mask
+        raw = images.permute(0, 3, 1, 2)  # channels_last, without a copy
+        pixels = torch.addcmul(self.shift, raw.float(), self.scale)
+        for image, (height, width) in zip(pixels, sizes or (), strict=False):
+            image[:, height:] = 0
+            image[:, :, width:] = 0
+        return pixels.contiguous(memory_format=self.memory_format)

@@ -20,11 +20,13 @@ from tasks.segmentation.openmmlab import (
     RandomFlip,
     RandomResize,
     Resize,
+    bgr2rgb,
     imrescale,
 )
 
 Picture = NDArray[np.uint8]
 """(H, W, 3), BGR, as OpenCV reads it."""
+_CROP_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,31 @@ class SegRecipe:
             )
 
 
+class CountingCrop(RandomCrop):  # type: ignore[misc] # mmsegmentation has no types
+    """mmsegmentation's random crop, the same crops, but pixels are counted without being sorted."""
+
+    def crop_bbox(self, results: dict[str, Any]) -> tuple[int, int, int, int]:
+        """Top, bottom, left and right of a crop in which no class has too large a share."""
+        mask = results["gt_seg_map"]
+        box = self._draw(mask)
+        if self.cat_max_ratio < 1:
+            for _ in range(_CROP_TRIES):
+                counts = np.bincount(self.crop(mask, box).ravel(), minlength=IGNORED + 1)
+                counts = counts[:IGNORED]
+                # A crop of one class alone is drawn again, whatever its share.
+                several = np.count_nonzero(counts) > 1
+                if several and counts.max() / counts.sum() < self.cat_max_ratio:
+                    break
+                box = self._draw(mask)
+        return box
+
+    def _draw(self, mask: Mask) -> tuple[int, int, int, int]:
+        height, width = self.crop_size
+        top = np.random.randint(0, max(mask.shape[0] - height, 0) + 1)
+        left = np.random.randint(0, max(mask.shape[1] - width, 0) + 1)
+        return top, top + height, left, left + width
+
+
 class TrainTransform:
     """Resize, crop, flip and distort a picture together with its mask."""
 
@@ -81,7 +108,7 @@ class TrainTransform:
                 else RandomResize(scale=scale, ratio_range=tuple(ratio), keep_ratio=True)
             )
         side = recipe.image_size
-        steps.append(RandomCrop(crop_size=(side, side), cat_max_ratio=recipe.max_class_share))
+        steps.append(CountingCrop(crop_size=(side, side), cat_max_ratio=recipe.max_class_share))
         if recipe.flip:
             steps.append(RandomFlip(prob=recipe.flip))
         if recipe.distort:
@@ -89,8 +116,8 @@ class TrainTransform:
         self._steps = Compose(steps)
         self._side = side
 
-    def __call__(self, picture: Picture, mask: Mask) -> dict[str, Tensor]:
-        """`image` (3, S, S) uint8, `label` (S, S) uint8 and `size`, the part that is no padding."""
+    def __call__(self, picture: Picture, mask: Mask) -> dict[str, Any]:
+        """`image` (S, S, 3) uint8, `label` (S, S) uint8 and `size`, the part that is no padding."""
         done = self._steps(
             {
                 "img": picture,
@@ -99,14 +126,18 @@ class TrainTransform:
                 "img_shape": picture.shape[:2],
             }
         )
-        image, label = as_rgb(done["img"]), torch.from_numpy(done["gt_seg_map"].copy())
-        size = torch.tensor(label.shape)
-        missing = [self._side - length for length in label.shape]
-        if any(missing):
-            margins = (0, missing[1], 0, missing[0])
-            image = torch.nn.functional.pad(image, margins)
-            label = torch.nn.functional.pad(label, margins, value=IGNORED)
-        return {"image": image, "label": label, "size": size}
+        size = done["gt_seg_map"].shape
+        image = as_rgb(done["img"])
+        label = torch.from_numpy(np.ascontiguousarray(done["gt_seg_map"]))
+        if min(size) < self._side:
+            image, label = self._padded(image, 0), self._padded(label, IGNORED)
+        return {"image": image, "label": label, "size": (size[0], size[1])}
+
+    def _padded(self, content: Tensor, value: int) -> Tensor:
+        """Content (h, w, ...) at the top left of a square of one value."""
+        square = content.new_full((self._side, self._side, *content.shape[2:]), value)
+        square[: content.shape[0], : content.shape[1]] = content
+        return square
 
 
 class EvalTransform:
@@ -117,7 +148,7 @@ class EvalTransform:
         self._scales = view_scales(recipe.tta)
 
     def __call__(self, picture: Picture, mask: Mask) -> dict[str, Any]:
-        """`views`: the picture (3, h, w), uint8, at each scale; `label` (H, W), uint8."""
+        """`views`: the picture (h, w, 3), uint8, at each scale; `label` (H, W), uint8."""
         views = [as_rgb(self._scaled(picture, scale)) for scale in self._scales]
         return {"views": views, "label": torch.from_numpy(mask)}
 
@@ -132,5 +163,5 @@ class EvalTransform:
 
 
 def as_rgb(picture: Picture) -> Tensor:
-    """BGR (H, W, 3) to an RGB tensor (3, H, W) of bytes."""
-    return torch.from_numpy(np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1)))
+    """BGR as an RGB tensor of bytes, (H, W, 3) both."""
+    return torch.from_numpy(bgr2rgb(np.ascontiguousarray(picture)))

@@ -1,10 +1,14 @@
 """Logits of large images, a few windows and a few rows at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+BAND_ROWS = 64
+"""Rows that are given away at a time: few, since each is a copy with all classes."""
 
 Size = tuple[int, int]
 LogitsOf = Callable[[Tensor], Tensor]
@@ -24,8 +28,8 @@ def slide_bands(
 ) -> Iterator[Tensor]:
     """Mean logits of overlapping windows, as bands of rows from the top.
 
-    Windows are computed `window_batch` at a time, and a band is given away as soon as no later
-    window reaches it, so that memory follows the windows and the width, never the height.
+    Windows are computed `window_batch` at a time, and rows are given away as soon as no later
+    window reaches them, so that memory follows the windows and the width, never the height.
 
     Args:
         logits_of: from (N, 3, h, w) to logits (N, C, h, w).
@@ -35,31 +39,29 @@ def slide_bands(
         window_batch: windows of each image that are computed at a time.
 
     Yields:
-        (N, C, rows, W); the rows of all bands together are H.
+        (N, C, rows, W), at most `BAND_ROWS` rows; the rows of all bands together are H.
     """
     height, width = images.shape[2:]
     tall, wide = min(crop, height), min(crop, width)
-    corners = [
-        (top, left)
-        for top in window_starts(height, crop, stride)
-        for left in window_starts(width, crop, stride)
-    ]
-    covered = _coverage(height, window_starts(height, crop, stride), tall, images)
-    covered = covered[:, None] * _coverage(width, window_starts(width, crop, stride), wide, images)
+    tops, lefts = window_starts(height, crop, stride), window_starts(width, crop, stride)
+    covered = _coverage(tops, tall, height, images)[:, None] * _coverage(lefts, wide, width, images)
+    chunks = _chunks(tops, lefts, window_batch)
+    held = max(chunk[-1][0] - chunk[0][0] for chunk in chunks) + tall
     sums: Tensor | None = None
-    first = 0  # the row of the image at which `sums` begins
-    for start in range(0, len(corners), window_batch):
-        chunk = corners[start : start + window_batch]
+    for chunk, following in zip_longest(chunks, chunks[1:]):
+        first = chunk[0][0]  # the row of the image at which `sums` begins
         windows = [images[:, :, top : top + tall, left : left + wide] for top, left in chunk]
         parts = torch.split(logits_of(torch.cat(windows)), len(images))
-        sums = _with_rows(sums, chunk[-1][0] + tall - first, parts[0], width)
+        if sums is None:
+            sums = parts[0].new_zeros(*parts[0].shape[:2], held, width)
         for (top, left), part in zip(chunk, parts, strict=True):
             sums[:, :, top - first : top - first + tall, left : left + wide] += part
-        following = start + window_batch
-        done = corners[following][0] if following < len(corners) else height
-        if done > first:
-            yield sums[:, :, : done - first] / covered[first:done]
-            sums, first = sums[:, :, done - first :], done
+        del parts
+        done = following[0][0] - first if following else height - first
+        for start in range(0, done, BAND_ROWS):
+            rows = slice(start, min(done, start + BAND_ROWS))
+            yield sums[:, :, rows] / covered[first:][rows]
+        _move_up(sums, done)
 
 
 def resized_bands(bands: Iterable[Tensor], size: Size, target: Size) -> Iterator[Tensor]:
@@ -105,7 +107,17 @@ def _widened(band: Tensor, width: int) -> Tensor:
     return F.interpolate(band, (band.shape[2], width), mode="bilinear", align_corners=False)
 
 
-def _coverage(length: int, starts: list[int], crop: int, like: Tensor) -> Tensor:
+def _chunks(tops: list[int], lefts: list[int], most: int) -> list[list[tuple[int, int]]]:
+    """Corners of the windows to compute together, at most so many, in reading order.
+
+    Where a row of windows fills a batch, none reaches into the next row: that would hold both.
+    """
+    rows = [[(top, left) for left in lefts] for top in tops]
+    lines = rows if len(lefts) >= most else [[corner for row in rows for corner in row]]
+    return [line[start : start + most] for line in lines for start in range(0, len(line), most)]
+
+
+def _coverage(starts: list[int], crop: int, length: int, like: Tensor) -> Tensor:
     """How many windows cover each place of an axis."""
     covered = torch.zeros(length, dtype=torch.float32, device=like.device)
     for start in starts:
@@ -113,10 +125,12 @@ def _coverage(length: int, starts: list[int], crop: int, like: Tensor) -> Tensor
     return covered
 
 
-def _with_rows(sums: Tensor | None, rows: int, like: Tensor, width: int) -> Tensor:
-    """The sums with zeros below, up to a number of rows."""
-    if sums is None:
-        return like.new_zeros(len(like), like.shape[1], rows, width)
-    if rows <= sums.shape[2]:
-        return sums
-    return F.pad(sums, (0, 0, 0, rows - sums.shape[2]))
+def _move_up(sums: Tensor, rows: int) -> None:
+    """Drop so many rows from the top, in place and without a copy of the rest; zeros follow."""
+    kept = sums.shape[2] - rows
+    if rows == 0:
+        return
+    for start in range(0, kept, rows):
+        end = min(kept, start + rows)  # source and target of one step do not overlap
+        sums[:, :, start:end] = sums[:, :, start + rows : end + rows]
+    sums[:, :, max(kept, 0) :] = 0

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from commands import TINY_SHAPES
+from segmentation import SEG_SHAPES
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1")
 
@@ -38,6 +39,28 @@ def test_a_distributed_sweep_scores_every_sample_once(tmp_path, run):
         metrics = json.loads(file.read_text())["metrics"]
         for name in ("test/top1", "test/top5", "test/loss", "test/ece"):
             assert metrics[name] == pytest.approx(fitted.results["metrics"][name], abs=1e-5), name
+
+
+def test_distributed_segmentation_counts_every_pixel_once(tmp_path, run):
+    fitted = run(*SEG_SHAPES)
+    best = fitted.folder / "checkpoints/best.ckpt"
+    tiny = [item for item in SEG_SHAPES if not item.startswith("trainer")]
+    ended = launch(tmp_path, *tiny, *DDP, "mode=test", f"ckpt={best}", "runs=distributed")
+    assert ended.returncode == 0, ended.stderr
+    (file,) = tmp_path.glob("distributed/seg/*/results.json")
+    metrics = json.loads(file.read_text())["metrics"]
+    for name, expected in fitted.results["metrics"].items():
+        if name.startswith("test/"):
+            assert metrics[name] == pytest.approx(expected, abs=1e-6), name
+
+
+def test_distributed_segmentation_trains(tmp_path):
+    """With batch norm in the heads, and a setting (sync_batchnorm) that only GPUs can have."""
+    tiny = [item for item in SEG_SHAPES if not item.startswith("trainer")]
+    ended = launch(tmp_path, *tiny, *DDP, "dataset.batch_size=4")
+    assert ended.returncode == 0, ended.stderr
+    (file,) = tmp_path.glob("runs/seg/*/results.json")
+    assert json.loads(file.read_text())["facts"]["steps"] == 2
 
 
 def test_distributed_training_keeps_the_processes_together(tmp_path):

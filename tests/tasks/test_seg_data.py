@@ -82,7 +82,7 @@ def test_training_samples_are_those_of_the_published_pipeline(root):
         batch = normalise(
             {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}, training=True
         )
-        image = pixels(sample["image"][None], sample["size"][None])
+        image = pixels(sample["image"][None], [sample["size"]])
         torch.testing.assert_close(image, batch["inputs"], atol=1e-5, rtol=1e-5)
         label = batch["data_samples"][0].gt_sem_seg.data[0]
         assert torch.equal(sample["label"].long(), label.long())
@@ -93,16 +93,16 @@ def test_evaluation_samples_are_those_of_the_published_pipeline(root):
     assert len(found) == len(wanted) == 4
     for index in range(4):
         sample, packed = found[index], wanted[index]
-        assert torch.equal(sample["views"][0].flip(0), packed["inputs"])
+        assert torch.equal(sample["views"][0].flip(2).permute(2, 0, 1), packed["inputs"])
         label = packed["data_samples"].gt_sem_seg.data[0]
         assert torch.equal(sample["label"].long(), label.long())
 
 
 def test_pixels_are_normalised_and_padding_is_zero():
-    images = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
-    out = Pixels((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))(images, torch.tensor([[4, 4], [2, 3]]))
-    assert torch.equal(out[0], torch.full((3, 4, 4), 2.0))
-    assert out[1].sum() == 3 * 2 * 3 * 2.0
+    images = torch.full((2, 4, 4, 3), 255, dtype=torch.uint8)
+    out = Pixels((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))(images, [(4, 4), (2, 3)])
+    torch.testing.assert_close(out[0], torch.full((3, 4, 4), 2.0))
+    assert float(out[1].sum()) == pytest.approx(3 * 2 * 3 * 2.0)
     assert (out[1, :, 2:] == 0).all()
     assert (out[1, :, :, 3:] == 0).all()
 
@@ -124,7 +124,8 @@ def test_shapes_have_a_background_and_both_of_several_objects():
     assert all((sample["label"] == 0).any() for sample in samples)
     assert max(len(sample["label"].unique()) for sample in samples) >= 3
     batch = data.collate(samples[:4])
-    assert batch["image"].shape == (4, 3, 64, 64)
+    assert batch["image"].shape == (4, 64, 64, 3)
+    assert batch["size"] == [(64, 64)] * 4
     assert batch["image"].dtype == torch.uint8
 
 

@@ -50,7 +50,7 @@ def test_the_first_and_the_worst_images_are_kept():
     for index, wrong in enumerate([1, 0, 3, 9, 2, 5]):
         predicted = truth.clone()
         predicted.view(-1)[:wrong] = 1
-        examples.add(index, torch.zeros(3, 8, 8, dtype=torch.uint8), truth, predicted)
+        examples.add(index, torch.zeros(8, 8, 3, dtype=torch.uint8), truth, predicted)
     assert [e.index for e in examples.kept] == [0, 1, 3, 5]
     assert [e.wrong for e in examples.kept] == [1 / 16, 0, 9 / 16, 5 / 16]
 
@@ -59,7 +59,7 @@ def test_kept_images_are_small_and_ignored_pixels_do_not_count():
     examples = Examples()
     truth = torch.full((800, 400), 255, dtype=torch.uint8)
     truth[0, 0] = 1
-    examples.add(0, torch.zeros(3, 512, 256, dtype=torch.uint8), truth, torch.ones(800, 400))
+    examples.add(0, torch.zeros(512, 256, 3, dtype=torch.uint8), truth, torch.ones(800, 400))
     (example,) = examples.kept
     assert example.wrong == 0
     assert example.image.shape == (384, 192, 3)
