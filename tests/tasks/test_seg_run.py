@@ -159,6 +159,15 @@ def test_an_unreadable_picture_is_skipped_or_refused(run, seg_folder):
     refused(run(*command, "dataset.on_corrupt=error"), "picture1.jpg", "on_corrupt=skip")
 
 
+def test_another_head_by_its_settings(run):
+    head = "+task.decode_head={type:SegformerHead,in_index:[0,1,2,3]}"
+    ended = run(*SEG_SHAPES, head, "task.auxiliary_head=null")
+    assert ended.code == 0, ended.err
+    state = torch.load(ended.folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert "decode_head.fusion_conv.conv.weight" in state
+    assert not any(key.startswith("auxiliary_head.") for key in state)
+
+
 def test_settings_that_do_not_exist(run):
     refused(run(*SEG_SHAPES, "eval=half"), "eval=half", "whole or slide")
     refused(run(*SEG_SHAPES, "task.decode_head.type=NoHead"), "NoHead")
