@@ -72,8 +72,8 @@ def _enlarged(small: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
     tall: Tensor | None = None
     for tap, down in zip(taps, _shifted_enlarging(rows, height, small), strict=True):
         mixed = F.linear(cells, tap).reshape(samples, rows, columns * TAPS * out)
-        enlarged = torch.matmul(down.T, mixed)
-        tall = enlarged if tall is None else tall + enlarged
+        batch = down.T.expand(samples, height, rows)
+        tall = torch.bmm(batch, mixed) if tall is None else torch.baddbmm(tall, batch, mixed)
     assert tall is not None
     along = _shifted_enlarging(columns, width, small).permute(2, 1, 0)  # (width, columns, tap)
     done = torch.matmul(

@@ -53,7 +53,7 @@ def slide_bands(
         windows = [images[:, :, top : top + tall, left : left + wide] for top, left in chunk]
         parts = torch.split(logits_of(torch.cat(windows)), len(images))
         if sums is None:
-            sums = parts[0].new_zeros(*parts[0].shape[:2], held, width)
+            sums = _zeros(parts[0], held, width)
         for (top, left), part in zip(chunk, parts, strict=True):
             sums[:, :, top - first : top - first + tall, left : left + wide] += part
         del parts
@@ -123,6 +123,14 @@ def _coverage(starts: list[int], crop: int, length: int, like: Tensor) -> Tensor
     for start in starts:
         covered[start : start + crop] += 1
     return covered
+
+
+def _zeros(like: Tensor, height: int, width: int) -> Tensor:
+    """Zeros (N, C, height, width) in the memory layout of (N, C, h, w): adding is then quick."""
+    last = like.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    shape = (*like.shape[:2], height, width)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout).zero_()
 
 
 def _move_up(sums: Tensor, rows: int) -> None:
