@@ -1,6 +1,7 @@
 """Semantic segmentation as a task."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -103,7 +104,7 @@ class SegmentationTask(Task):
         """Log the test's figures, those of single classes too, and gather the examples."""
         found = self._log_figures(self.test_confusion, "test")
         pairs = zip(self.class_names, found.iou.tolist(), strict=True)
-        self.log_dict({f"test/iou/{name}": iou for name, iou in pairs if iou == iou})
+        self.log_dict({f"test/iou/{name}": iou for name, iou in pairs if isfinite(iou)})
         self.examples.gather()
 
     def sections(self) -> list[Section]:

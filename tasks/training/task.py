@@ -107,6 +107,7 @@ class Task(L.LightningModule):
 
     def _schedule(self) -> Callable[[int], float]:
         settings = self.optimization
+        self.trainer.fit_loop.setup_data()  # or a run of max_steps would not know its batches
         total = int(self.trainer.estimated_stepping_batches)
         per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         warmup = warmup_steps(settings.warmup_epochs, settings.warmup_steps, per_epoch)

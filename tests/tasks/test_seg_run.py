@@ -1,5 +1,7 @@
 """Segmentation from the command: every dataset, both ways to label an image, and bad input."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,27 @@ def test_a_checkpoint_has_mmsegmentations_keys_and_tests_the_same(run):
         ended = run(*SEG_SHAPES, *slid, f"tta={views}", "mode=test", f"ckpt={best}")
         assert ended.code == 0, ended.err
         assert 0 < ended.results["metrics"]["test/aacc"] <= 1
+
+
+def test_steps_are_counted_in_updates_as_the_recipes_do(run):
+    """Two updates of two batches each, a validation after each update, none at an epoch's end."""
+    ended = run(
+        *SEG_SHAPES,
+        "dataset.batch_size=4",
+        "optim.total_batch_size=8",
+        "optim.schedule=polynomial",
+        "optim.layer_decay=0.9",
+        "optim.layer_scheme=stage_wise",
+        "trainer.max_epochs=-1",
+        "trainer.max_steps=3",
+        "trainer.check_val_every_n_epoch=null",
+        "trainer.val_check_interval=1",
+    )
+    assert ended.code == 0, ended.err
+    assert ended.results["facts"]["steps"] == 3
+    with (ended.folder / "metrics.csv").open() as file:
+        steps = [row["step"] for row in csv.DictReader(file) if row["val/miou"]]
+    assert steps == ["0", "1", "2"]
 
 
 def test_any_folder_of_pictures_and_masks(run, seg_folder):
