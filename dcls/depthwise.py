@@ -24,8 +24,7 @@ and bfloat16 gains nothing. The constants below come from `benchmarks/README.md`
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.library import custom_op
+from torch import Tensor, library, nn
 from torch.nn import functional
 
 from dcls.errors import LayerArgumentError
@@ -207,7 +206,7 @@ def _correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
     return _resized(total.unsqueeze(1), height, width).to(x.dtype)
 
 
-@custom_op("dcls::depthwise_weight_gradient", mutates_args=())
+@library.custom_op("dcls::depthwise_weight_gradient", mutates_args=())
 def _correlate_opaque(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
     """`_correlate` as one node of a compiled graph: its loop would fix the batch size."""
     return _correlate(x, gradient, height, width)
