@@ -30,7 +30,7 @@ from tasks.segmentation.data import Ade20k
 from tasks.segmentation.heads import AUXILIARY_WEIGHT, complete_head
 from tasks.segmentation.inference import Inference
 from tasks.segmentation.openmmlab import EncoderDecoder
-from tasks.segmentation.pixels import Pixels
+from tasks.training.pixels import Pixels
 from tasks.segmentation.scores import PixelConfusion
 from tasks.training.loaders import Loading
 

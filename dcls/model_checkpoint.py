@@ -10,7 +10,9 @@ from dcls.key_names import Vocabulary, find
 from dcls.recognition import guess_backbone
 
 
-def load_model_checkpoint(model: nn.Module, path: str | Path, classifier: str) -> None:
+def load_model_checkpoint(
+    model: nn.Module, path: str | Path, classifier: str, background: int = 0
+) -> None:
     """Load every parameter of a model that holds a backbone and heads; strict.
 
     Reads the authors' and Facebook's segmentation and detection checkpoints, those of OpenMMLab,
@@ -21,6 +23,7 @@ def load_model_checkpoint(model: nn.Module, path: str | Path, classifier: str) -
         model: its children are the parts, `backbone` among them.
         path: the file.
         classifier: name of a parameter whose first dimension counts the classes.
+        background: how many of its rows are for no class.
 
     Raises:
         CheckpointError: no such file, not a checkpoint of such a model, or one that does not fit;
@@ -40,7 +43,7 @@ def load_model_checkpoint(model: nn.Module, path: str | Path, classifier: str) -
             f"but {', '.join(list(saved)[:3])}, ....{hint}"
         )
     if classifier in state and classifier in expected:
-        trained, wanted = len(state[classifier]), len(expected[classifier])
+        trained, wanted = (len(s[classifier]) - background for s in (state, expected))
         if trained != wanted:
             raise CheckpointError(
                 f"{path} was trained on {trained} classes, but the model has {wanted}. Choose the "

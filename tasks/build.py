@@ -69,7 +69,7 @@ def build_data(config: DictConfig) -> TaskData:
     """The data of group `dataset`; looks at the disk, but reads no sample."""
     settings = _plain(config.dataset)
     loading = Loading(**{key: settings.pop(key) for key in ("batch_size", "workers", "on_corrupt")})
-    for key in ("tasks", "image_size", "stem_stride", "lr"):
+    for key in ("tasks", "image_size", "stem_stride", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
     data.check(config.mode)

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import matplotlib as mpl
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Dataset, default_collate
 
 from tasks.errors import DatasetError
+from tasks.reporting.palette import Palette, generic_palette
 from tasks.segmentation.datasets import PairScenes, SceneTransform, ShapeMasks
 from tasks.segmentation.masks import Labels, Pair, check_pairs
 from tasks.segmentation.openmmlab import ADE20K, VOC
@@ -17,8 +16,6 @@ from tasks.segmentation.pairs import class_names, folder_pairs, listed_pairs
 from tasks.segmentation.transforms import EvalTransform, SegRecipe, TrainTransform
 from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.training.loaders import Loading, Readable, Sample, Split, TaskData, collate
-
-Palette = NDArray[np.uint8]
 
 
 class SegmentationData(TaskData):
@@ -193,17 +190,6 @@ class Voc(Folders):
 
     def _test_split(self) -> Split:
         return "val"
-
-
-def generic_palette(count: int) -> Palette:
-    """Colours that can be told apart, as far as there are enough: matplotlib's, then a spectrum."""
-    if count <= 21:
-        # The strong colours of tab20 stand at even places, their pale versions at odd ones.
-        listed = mpl.colormaps["tab20"]([*range(0, 20, 2), *range(1, 20, 2)])[:, :3]
-        colours = np.concatenate([[(0.15, 0.15, 0.15)], listed])[:count]
-    else:
-        colours = mpl.colormaps["gist_ncar"](np.linspace(0.03, 0.97, count))[:, :3]
-    return np.round(255 * colours).astype(np.uint8)
 
 
 def _listed_in(metainfo: Any) -> tuple[tuple[str, ...], Palette]:

@@ -14,10 +14,10 @@ from tasks.segmentation.examples import Examples
 from tasks.segmentation.heads import Settings
 from tasks.segmentation.inference import Inference, view_scales
 from tasks.segmentation.model import CLASSIFIER, Segmenter
-from tasks.segmentation.pixels import Pixels
 from tasks.segmentation.report import TestSummary, report_sections
 from tasks.segmentation.scores import Figures, PixelConfusion, figures
 from tasks.training.optimization import Optimization
+from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Stage, Task
 
 Scene = Mapping[str, Any]

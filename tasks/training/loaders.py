@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, default_collate
 
 from tasks.errors import DatasetError, SettingError
 
@@ -191,26 +191,44 @@ class TaskData(L.LightningDataModule):
         """Shuffled batches of equal size; an incomplete last one is dropped."""
         samples = self.split("train")
         world = self._world()
+        batches = self.train_batches(world, self._rank())
+        if batches is not None:
+            return self._loader(samples, batch_sampler=batches)
         sampler: DistributedSampler[Sample] | None = (
             DistributedSampler(samples, world, self._rank(), shuffle=True, drop_last=True)
             if world > 1
             else None
         )
-        return self._loader(samples, sampler=sampler, shuffle=sampler is None, drop_last=True)
+        size = self.loading.batch_size
+        alone = sampler is None
+        return self._loader(
+            samples, sampler=sampler, shuffle=alone, drop_last=True, batch_size=size
+        )
+
+    def train_batches(
+        self,
+        world: int,  # noqa: ARG002 - for those who override it
+        rank: int,  # noqa: ARG002
+    ) -> Sampler[list[int]] | None:
+        """Batches of training samples for one of `world` processes; None: drawn at random."""
+        return None
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split in order, each sample once over all processes."""
-        return self._loader(Shard(self.split("val"), self._rank(), self._world()))
+        return self._evaluation("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """The test split in order, each sample once over all processes."""
-        return self._loader(Shard(self.split(self.test_split), self._rank(), self._world()))
+        return self._evaluation(self.test_split)
+
+    def _evaluation(self, split: Split) -> DataLoader[Any]:
+        shard = Shard(self.split(split), self._rank(), self._world())
+        return self._loader(shard, batch_size=self.loading.batch_size)
 
     def _loader(self, samples: Dataset[Sample], **options: Any) -> DataLoader[Any]:
         workers = self.loading.worker_count
         return DataLoader(
             samples,
-            batch_size=self.loading.batch_size,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -1,6 +1,6 @@
 """How parameters are updated: the settings, their groups, and the optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,17 +23,19 @@ class Optimization:
     Rates are per optimizer step, `warmup_epochs` and `repulsion_start_epoch` in epochs;
     `warmup_steps`, if above zero, wins over `warmup_epochs`. `layer_decay` multiplies the rate by
     that factor for every layer below the head (1.0: off); `layer_scheme` and `layer_count` say how
-    the backbone numbers its layers. `power` and `warmup_start` belong to the polynomial schedule
-    (see `tasks.training.schedule.polynomial`). `repulsion_start_epoch` and `ema_decay` may be
-    None: off.
+    the backbone numbers its layers. `power` belongs to the polynomial schedule,
+    `milestones` (epochs) and `gamma` to that of steps, `warmup_start` to both (see
+    `tasks.training.schedule`). `repulsion_start_epoch` and `ema_decay` may be None: off.
     """
 
     lr: float
     weight_decay: float
     betas: tuple[float, float]
     eps: float
-    schedule: Literal["cosine", "polynomial", "constant"]
+    schedule: Literal["cosine", "polynomial", "steps", "constant"]
     power: float
+    milestones: Sequence[float]
+    gamma: float
     warmup_epochs: float
     warmup_steps: int
     warmup_start: float

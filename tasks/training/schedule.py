@@ -1,9 +1,10 @@
 """Learning-rate schedules as pure functions from the step to a factor of the base rate."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tasks.errors import SettingError
+from tasks.training.optimization import Optimization
 
 Factor = Callable[[int], float]
 
@@ -35,6 +36,23 @@ def polynomial(total: int, warmup: int, power: float, floor: float, start: float
     return factor
 
 
+def stepwise(milestones: Sequence[int], gamma: float, warmup: int, start: float) -> Factor:
+    """1, times `gamma` from each milestone on; during the warm-up times a linear ramp.
+
+    Args:
+        milestones: optimizer steps.
+        gamma: factor per milestone.
+        warmup: steps of the ramp.
+        start: factor of the ramp at step 0.
+    """
+
+    def factor(step: int) -> float:
+        dropped = gamma ** sum(step >= milestone for milestone in milestones)
+        return dropped * (start + (1.0 - start) * step / warmup) if step < warmup else dropped
+
+    return factor
+
+
 def constant(warmup: int) -> Factor:
     """Linear from 0 to 1 over the warm-up, then 1."""
     return lambda step: _ramp(step, warmup) if step < warmup else 1.0
@@ -58,28 +76,36 @@ def cosine(total: int, warmup: int, floor: float) -> Factor:
     return factor
 
 
-def schedule(
-    name: str, total: int, warmup: int, floor: float, power: float, start: float
-) -> Factor:
-    """The schedule of that name; `power` and `start` are those of `polynomial`.
+def schedule(settings: Optimization, total: int, steps_per_epoch: float) -> Factor:
+    """The schedule that the settings name.
+
+    Args:
+        settings: of the optimization.
+        total: optimizer steps of the run.
+        steps_per_epoch: optimizer steps.
 
     Raises:
         SettingError: for an unknown name, or a warm-up longer than the run.
     """
+    warmup = warmup_steps(settings.warmup_epochs, settings.warmup_steps, steps_per_epoch)
     if warmup > total:
         raise SettingError(
             f"The warm-up takes {warmup} steps, but the whole run only {total}. Lower "
             "optim.warmup_epochs (or optim.warmup_steps), or raise trainer.max_epochs."
         )
-    if name == "cosine":
-        return cosine(total, warmup, floor)
-    if name == "constant":
-        return constant(warmup)
-    if name == "polynomial":
-        return polynomial(total, warmup, power, floor, start)
-    raise SettingError(
-        f"optim.schedule={name} does not exist; choose cosine, polynomial or constant."
-    )
+    floor, start = settings.min_lr / settings.lr, settings.warmup_start
+    milestones = [round(epoch * steps_per_epoch) for epoch in settings.milestones]
+    named: dict[str, Callable[[], Factor]] = {
+        "cosine": lambda: cosine(total, warmup, floor),
+        "constant": lambda: constant(warmup),
+        "polynomial": lambda: polynomial(total, warmup, settings.power, floor, start),
+        "steps": lambda: stepwise(milestones, settings.gamma, warmup, start),
+    }
+    if settings.schedule not in named:
+        raise SettingError(
+            f"optim.schedule={settings.schedule} does not exist; choose one of {', '.join(named)}."
+        )
+    return named[settings.schedule]()
 
 
 def _ramp(step: int, warmup: int) -> float:

@@ -14,7 +14,7 @@ from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
 from tasks.reporting.page import Section
 from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
-from tasks.training.schedule import schedule, warmup_steps
+from tasks.training.schedule import schedule
 
 logger = logging.getLogger(__name__)
 
@@ -106,15 +106,10 @@ class Task(L.LightningModule):
         }
 
     def _schedule(self) -> Callable[[int], float]:
-        settings = self.optimization
         self.trainer.fit_loop.setup_data()  # or a run of max_steps would not know its batches
         total = int(self.trainer.estimated_stepping_batches)
         per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        warmup = warmup_steps(settings.warmup_epochs, settings.warmup_steps, per_epoch)
-        floor = settings.min_lr / settings.lr
-        return schedule(
-            settings.schedule, total, warmup, floor, settings.power, settings.warmup_start
-        )
+        return schedule(self.optimization, total, per_epoch)
 
     def _layer_ids(self) -> dict[str, int]:
         if self.optimization.layer_decay == 1:

@@ -4,30 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from optimization import SETTINGS
 from torch import nn
 
 import dcls
 from tasks.errors import SettingError
-from tasks.training.optimization import Optimization, parameter_groups
-
-SETTINGS = Optimization(
-    lr=1.0,
-    weight_decay=0.05,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    schedule="cosine",
-    power=1.0,
-    warmup_epochs=0,
-    warmup_steps=0,
-    warmup_start=0.0,
-    min_lr=0.0,
-    layer_decay=1.0,
-    layer_scheme="layer_wise",
-    layer_count=6,
-    positions="intended",
-    repulsion_start_epoch=None,
-    ema_decay=None,
-)
+from tasks.training.optimization import parameter_groups
 
 
 class Wrapped(nn.Module):

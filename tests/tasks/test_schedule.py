@@ -1,11 +1,20 @@
 """Exact tables of the learning-rate schedules: a wrong rate is silent otherwise."""
 
 import math
+from dataclasses import replace
 
 import pytest
+from optimization import SETTINGS
 
 from tasks.errors import SettingError
-from tasks.training.schedule import constant, cosine, polynomial, schedule, warmup_steps
+from tasks.training.schedule import (
+    constant,
+    cosine,
+    polynomial,
+    schedule,
+    stepwise,
+    warmup_steps,
+)
 
 
 def test_cosine_with_warmup_is_the_published_table():
@@ -45,11 +54,29 @@ def test_warmup_in_steps_wins_over_epochs():
     assert warmup_steps(epochs=0.5, steps=0, steps_per_epoch=3) == 2
 
 
+def test_steps_are_the_published_ones_of_detection():
+    """Warm-up of 500 steps from 1e-3, then 1, 0.1 and 0.01, as in mmdetection 2.x."""
+    factor = stepwise(milestones=[27_000, 33_000], gamma=0.1, warmup=500, start=1e-3)
+    assert factor(0) == pytest.approx(1e-3)
+    assert factor(250) == pytest.approx(1 - 0.5 * (1 - 1e-3))
+    assert [factor(step) for step in (500, 26_999)] == [1.0, 1.0]
+    assert [factor(step) for step in (27_000, 32_999)] == pytest.approx([0.1, 0.1])
+    assert factor(33_000) == pytest.approx(0.01)
+
+
+def test_milestones_are_epochs():
+    settings = replace(SETTINGS, schedule="steps", milestones=[2, 2.5], gamma=0.5, warmup_epochs=0)
+    factor = schedule(settings, total=40, steps_per_epoch=10)
+    assert [factor(step) for step in (19, 20, 24, 25, 39)] == [1.0, 0.5, 0.5, 0.25, 0.25]
+
+
 def test_a_warmup_longer_than_the_run_is_refused():
+    settings = replace(SETTINGS, warmup_steps=11)
     with pytest.raises(SettingError, match=r"warmup_epochs.*max_epochs"):
-        schedule("cosine", total=10, warmup=11, floor=0.0, power=1.0, start=0.0)
+        schedule(settings, total=10, steps_per_epoch=1)
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(SettingError, match="choose cosine, polynomial or constant"):
-        schedule("linear", total=10, warmup=1, floor=0.0, power=1.0, start=0.0)
+    settings = replace(SETTINGS, schedule="linear")
+    with pytest.raises(SettingError, match="choose one of cosine, constant, polynomial, steps"):
+        schedule(settings, total=10, steps_per_epoch=1)

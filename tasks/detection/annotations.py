@@ -1,0 +1,160 @@
+"""A COCO annotation file (arXiv 1405.0312) as typed plain data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.detection.annotation_checks import Faults, checked_file, checked_instance, grouped
+from tasks.detection.records import ImageTruth
+from tasks.detection.segments import Masks, Segment, decoded_masks, run_length_counts
+from tasks.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One annotated object.
+
+    Args:
+        id: of the annotation.
+        label: index of the class, from 0.
+        box: x0, y0, x1, y1 in pixels, within the image.
+        area: in pixels, as annotated, else of the box.
+        crowd: it stands for many objects.
+        segment: its outline, or None.
+    """
+
+    id: int
+    label: int
+    box: tuple[float, float, float, float]
+    area: float
+    crowd: bool
+    segment: Segment | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One annotated image; `width` and `height` in pixels."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What an annotation file says.
+
+    Args:
+        class_names: in the order of their category ids.
+        category_ids: the id of each class in the file; there may be gaps.
+        images: in the order of their ids.
+        notes: a sentence per kind of fault that was mended.
+    """
+
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    images: tuple[ImageRecord, ...]
+    notes: tuple[str, ...]
+
+
+def read_annotations(path: Path, class_names: Sequence[str] | None, masks: bool) -> Annotations:
+    """Read and check a COCO instances file.
+
+    Boxes that reach outside their image are clipped; boxes of no area and polygons of fewer than
+    three points are left out, and with them, if masks are wanted, objects without an outline.
+
+    Args:
+        path: the file.
+        class_names: those of another split, which must be the same; None: any.
+        masks: whether outlines are needed.
+
+    Raises:
+        DatasetError: naming the file and the id, whatever else is wrong in it.
+    """
+    plain = checked_file(path)
+    categories = sorted(plain["categories"], key=lambda category: int(category["id"]))
+    names = tuple(str(category["name"]) for category in categories)
+    if class_names is not None and names != tuple(class_names):
+        raise DatasetError(_other_classes(path, names, class_names))
+    labels = {category["id"]: i for i, category in enumerate(categories)}
+    faults = Faults(str(path))
+    records = []
+    for image, annotations in grouped(plain, path):
+        instances = (
+            _instance(annotation, image, labels, masks, faults) for annotation in annotations
+        )
+        kept = tuple(instance for instance in instances if instance is not None)
+        size = (int(image["width"]), int(image["height"]))
+        records.append(ImageRecord(image["id"], str(image["file_name"]), *size, kept))
+    return Annotations(
+        names,
+        tuple(category["id"] for category in categories),
+        tuple(sorted(records, key=lambda record: record.id)),
+        faults.notes,
+    )
+
+
+def image_truth(record: ImageRecord, masks: bool) -> ImageTruth:
+    """The objects of an image as evaluation takes them, crowds among them."""
+    instances = record.instances
+    return ImageTruth(
+        image_id=record.id,
+        size=(record.height, record.width),
+        boxes=np.array([i.box for i in instances], np.float64).reshape(-1, 4),
+        labels=np.array([i.label for i in instances], np.int64),
+        crowd=np.array([i.crowd for i in instances], bool),
+        areas=np.array([i.area for i in instances], np.float64),
+        masks=_counts(record, instances) if masks else None,
+    )
+
+
+def instance_masks(record: ImageRecord, instances: Sequence[Instance]) -> Masks:
+    """Masks (n, H, W), 0 or 1, of some objects of an image."""
+    return decoded_masks(_counts(record, instances), (record.height, record.width))
+
+
+def _counts(record: ImageRecord, instances: Sequence[Instance]) -> tuple[bytes, ...]:
+    size = (record.height, record.width)
+    counts = []
+    for instance in instances:
+        assert instance.segment is not None, "outlines were not asked for"
+        where = f"Annotation {instance.id} of image {record.id}, {record.file_name},"
+        counts.append(run_length_counts(instance.segment, size, where))
+    return tuple(counts)
+
+
+def _instance(
+    annotation: dict[str, Any],
+    image: dict[str, Any],
+    labels: dict[int, int],
+    masks: bool,
+    faults: Faults,
+) -> Instance | None:
+    """The object, or None if it is left out."""
+    checked = checked_instance(annotation, image, labels, masks, faults)
+    if checked is None:
+        return None
+    box, segment = checked
+    area = annotation.get("area")
+    return Instance(
+        annotation["id"],
+        labels[annotation["category_id"]],
+        box,
+        float((box[2] - box[0]) * (box[3] - box[1]) if area is None else area),
+        bool(annotation.get("iscrowd", 0)),
+        segment,
+    )
+
+
+def _other_classes(path: Path, names: Sequence[str], wanted: Sequence[str]) -> str:
+    pairs = zip(names, wanted, strict=False)
+    first = next((f"{a!r} for {b!r}" for a, b in pairs if a != b), "one list is longer")
+    return (
+        f"{path} has other classes than the tested split: {len(names)} against {len(wanted)}, "
+        f"{first}. All annotation files of a dataset need the same categories; list them in both."
+    )

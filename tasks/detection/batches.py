@@ -1,0 +1,61 @@
+"""Batches of pictures of similar shape, so that little of a batch is padding."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+
+
+class ShapeBatches(Sampler[list[int]]):
+    """Shuffled batches, each of wide or of tall pictures, as far as that leaves none over.
+
+    Every process draws the same order and takes its part of each step, so that all have as many
+    batches. What remains of either kind is put together; an incomplete last step is dropped.
+
+    Args:
+        wide: whether each picture is at least as wide as it is high.
+        batch_size: pictures per batch and process.
+        world: number of processes.
+        rank: of this one.
+        seed: of the order, the same in all processes.
+    """
+
+    def __init__(
+        self, wide: Sequence[bool], batch_size: int, world: int, rank: int, seed: int
+    ) -> None:
+        self.wide = wide
+        self.batch_size = batch_size
+        self.world = world
+        self.rank = rank
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> "ShapeBatches":
+        """Where Lightning looks for `set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw another order."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.wide) // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(len(self.wide), generator=generator).tolist()
+        step = self.batch_size * self.world
+        filling: dict[bool, list[int]] = {True: [], False: []}
+        for index in order:
+            group = filling[self.wide[index]]
+            group.append(index)
+            if len(group) == step:
+                yield self._own(group)
+                group.clear()
+        rest = filling[True] + filling[False]
+        if len(rest) >= step:
+            yield self._own(rest[:step])
+
+    def _own(self, step: list[int]) -> list[int]:
+        return step[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]

@@ -1,0 +1,91 @@
+"""Arithmetic on boxes (..., 4): x0, y0, x1, y1 in pixels."""
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from tasks.detection.records import Size
+
+_MOST_STRETCH = log(1000 / 16)
+"""A side shrinks or grows by this factor at most (as its logarithm), in either direction."""
+
+
+@dataclass(frozen=True)
+class BoxCoder:
+    """Boxes as shifts and stretches of other boxes (R-CNN, arXiv 1311.2524, appendix C).
+
+    Args:
+        stds: a delta of 1 means so much: of dx, dy (in sides of the prior), dw, dh (logarithms).
+    """
+
+    stds: tuple[float, float, float, float]
+
+    def encode(self, priors: Tensor, boxes: Tensor) -> Tensor:
+        """Deltas (n, 4) that lead from priors (n, 4) to boxes (n, 4)."""
+        centre, side = _centre_and_side(priors)
+        target_centre, target_side = _centre_and_side(boxes)
+        shift = (target_centre - centre) / side
+        deltas = torch.cat([shift, torch.log(target_side / side)], -1)
+        return deltas / deltas.new_tensor(self.stds)
+
+    def decode(self, priors: Tensor, deltas: Tensor, size: Size | None = None) -> Tensor:
+        """Boxes (n, ..., 4) from priors (n, 4) and deltas (n, ..., 4).
+
+        Args:
+            priors: where to start.
+            deltas: as `encode` gives them; computed in float32 whatever they come in.
+            size: clip to an image of that size.
+        """
+        deltas = deltas.float() * torch.tensor(self.stds, device=deltas.device)
+        shape = (len(priors), *[1] * (deltas.ndim - 2), 2)
+        centre, side = (part.view(shape) for part in _centre_and_side(priors))
+        centre = centre + side * deltas[..., :2]
+        half = side * deltas[..., 2:].clamp(-_MOST_STRETCH, _MOST_STRETCH).exp() / 2
+        boxes = torch.cat([centre - half, centre + half], -1)
+        return boxes if size is None else clipped(boxes, size)
+
+
+def clipped(boxes: Tensor, size: Size) -> Tensor:
+    """Boxes cut to an image of that size."""
+    height, width = size
+    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
+    return torch.stack([x, y], -1).flatten(-2)
+
+
+def apart(boxes: Tensor, groups: Tensor) -> Tensor:
+    """Boxes (n, 4) moved so far that those of different groups (n,) cannot overlap."""
+    if not len(boxes):
+        return boxes
+    return boxes + (groups * (boxes.max() + 1))[:, None]
+
+
+def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """Indices of the boxes that non-maximum suppression within each group leaves, best first."""
+    kept: Tensor = nms(apart(boxes, groups), scores, threshold)
+    return kept
+
+
+def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """1 - generalised IoU of each pair (arXiv 1902.09630), (n,)."""
+    eps = 1e-6
+    low = torch.maximum(boxes[:, :2], targets[:, :2])
+    high = torch.minimum(boxes[:, 2:], targets[:, 2:])
+    overlap = (high - low).clamp(min=0).prod(-1)
+    union = (areas(boxes) + areas(targets) - overlap).clamp(min=eps)
+    outer_low = torch.minimum(boxes[:, :2], targets[:, :2])
+    outer_high = torch.maximum(boxes[:, 2:], targets[:, 2:])
+    hull = (outer_high - outer_low).clamp(min=0).prod(-1).clamp(min=eps)
+    return 1 - (overlap / union - (hull - union) / hull)
+
+
+def areas(boxes: Tensor) -> Tensor:
+    """Area (n,) of boxes (n, 4)."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _centre_and_side(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return (low + high) / 2, high - low

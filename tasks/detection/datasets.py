@@ -1,0 +1,131 @@
+"""Where pictures with objects come from: annotated files, and the embedded shapes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tasks.detection.annotations import ImageRecord, instance_masks
+from tasks.detection.records import ImageTruth, Size
+from tasks.detection.segments import Masks, encoded_masks
+from tasks.detection.transforms import EvalTransform, TrainTransform, as_content
+from tasks.shapes import Scene, ShapeScenes
+from tasks.training.loaders import Sample
+
+
+class AnnotatedImages(Dataset[Sample]):
+    """Pictures from files, with the objects of an annotation file.
+
+    Args:
+        records: what is known of the pictures.
+        folder: where they lie.
+        transform: `TrainTransform`, or `EvalTransform`, which leaves the objects out.
+        masks: whether training samples have masks.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        folder: Path,
+        transform: TrainTransform | EvalTransform,
+        masks: bool,
+    ) -> None:
+        self.records = records
+        self.folder = folder
+        self.transform = transform
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read, decode and transform one picture."""
+        record = self.records[index]
+        image = read_image(self.folder / record.file_name, (record.height, record.width))
+        if isinstance(self.transform, EvalTransform):
+            return _view(self.transform, image, index, record.id)
+        instances = [instance for instance in record.instances if not instance.crowd]
+        boxes = torch.tensor([i.box for i in instances], dtype=torch.float32).view(-1, 4)
+        labels = torch.tensor([i.label for i in instances], dtype=torch.long)
+        masks = torch.from_numpy(instance_masks(record, instances)) if self.masks else None
+        return {**self.transform(as_content(image, boxes, labels, masks)), "index": index}
+
+    def path(self, index: int) -> str:
+        """Where picture `index` lies."""
+        return str(self.folder / self.records[index].file_name)
+
+
+class ShapeObjects(Dataset[Sample]):
+    """The embedded scenes with the boxes and masks of their objects."""
+
+    def __init__(
+        self, scenes: ShapeScenes, transform: TrainTransform | EvalTransform, masks: bool
+    ) -> None:
+        self.scenes = scenes
+        self.transform = transform
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Draw and transform one scene."""
+        scene = self.scenes[index]
+        image = torch.from_numpy(scene.image).permute(2, 0, 1)
+        if isinstance(self.transform, EvalTransform):
+            return _view(self.transform, image, index, index)
+        boxes = torch.tensor([i.box for i in scene.instances], dtype=torch.float32).view(-1, 4)
+        labels = torch.tensor([i.label for i in scene.instances], dtype=torch.long)
+        masks = torch.from_numpy(_stacked(scene)) if self.masks else None
+        return {**self.transform(as_content(image, boxes, labels, masks)), "index": index}
+
+
+def read_image(path: Path, size: Size) -> Tensor:
+    """A picture as (3, H, W), uint8, RGB, turned as its EXIF data say where that fits the size.
+
+    Args:
+        path: the file.
+        size: as the annotations have it.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it has another size.
+    """
+    with Image.open(path) as file:
+        image = file if file.size == size[::-1] else ImageOps.exif_transpose(file)
+        if image.size != size[::-1]:
+            raise ValueError(
+                f"it has {image.size[0]}x{image.size[1]} pixels, but its annotations are for "
+                f"{size[1]}x{size[0]}"
+            )
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def scene_truth(scene: Scene, index: int, masks: bool) -> ImageTruth:
+    """The objects of a scene, the image's number being its index."""
+    count = len(scene.instances)
+    whole = _stacked(scene)
+    return ImageTruth(
+        image_id=index,
+        size=(scene.image.shape[0], scene.image.shape[1]),
+        boxes=np.array([i.box for i in scene.instances], np.float64).reshape(count, 4),
+        labels=np.array([i.label for i in scene.instances], np.int64),
+        crowd=np.zeros(count, bool),
+        areas=whole.sum((1, 2)).astype(np.float64),
+        masks=encoded_masks(whole) if masks else None,
+    )
+
+
+def _stacked(scene: Scene) -> Masks:
+    return np.stack([i.mask for i in scene.instances]).astype(np.uint8)
+
+
+def _view(transform: EvalTransform, image: Tensor, index: int, image_id: int) -> Sample:
+    """An evaluation sample: `view` (h, w, 3), uint8, and the size of the picture itself."""
+    size = (image.shape[1], image.shape[2])
+    return {"view": transform(image), "size": size, "index": index, "image_id": image_id}

@@ -1,0 +1,54 @@
+"""From small masks over boxes to masks of whole images (arXiv 1703.06870, section 3.1)."""
+
+from collections.abc import Iterator
+from math import ceil, floor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from tasks.detection.records import Size
+
+THRESHOLD = 0.5
+
+
+def pasted(masks: Tensor, boxes: Tensor, size: Size) -> Iterator[NDArray[np.uint8]]:
+    """The mask (H, W) of the image, 0 or 1, of each detection in turn; one at a time in memory.
+
+    A small mask is sampled at the centres of the pixels, bilinearly, 0 outside of it.
+
+    Args:
+        masks: (n, M, M), probabilities over the boxes.
+        boxes: (n, 4), in pixels of the image.
+        size: of the image.
+    """
+    height, width = size
+    for mask, box in zip(masks.float().cpu(), boxes.float().cpu().tolist(), strict=True):
+        whole = np.zeros((height, width), np.uint8, order="F")  # as run lengths want it
+        x0, y0, x1, y1 = box
+        rows, columns = _pixels(y0, y1, height), _pixels(x0, x1, width)
+        down = _weights(rows, y0, y1, mask.shape[0])
+        across = _weights(columns, x0, x1, mask.shape[1])
+        whole[rows, columns] = (down @ mask @ across.T >= THRESHOLD).numpy()
+        yield whole
+
+
+def run_lengths(masks: Tensor, boxes: Tensor, size: Size) -> tuple[bytes, ...]:
+    """The pasted masks as compressed run lengths (`counts` of COCO's RLE)."""
+    return tuple(coco_mask.encode(whole)["counts"] for whole in pasted(masks, boxes, size))
+
+
+def _pixels(low: float, high: float, side: int) -> slice:
+    """The pixels of a side that a box can touch, perhaps none."""
+    first = min(max(0, floor(low) - 1), side)
+    return slice(first, max(first, min(side, ceil(high) + 1)))
+
+
+def _weights(pixels: slice, low: float, high: float, cells: int) -> Tensor:
+    """How much each cell of a side counts at the centre of each pixel, (pixels, cells)."""
+    centres = torch.arange(pixels.start, pixels.stop) + 0.5
+    place = (centres - low) / (high - low) * cells - 0.5
+    distance = (place[:, None] - torch.arange(cells)).abs()
+    return (1 - distance).clamp(min=0)

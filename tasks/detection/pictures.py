@@ -1,0 +1,96 @@
+"""Curves and bars of a detector's test."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from tasks.detection.coco import CocoFigures
+from tasks.detection.figures import Figures
+from tasks.detection.mistakes import KINDS, Mistakes
+from tasks.reporting.drawing import COLOURS, as_png, bars, new_figure, styled
+from tasks.reporting.page import Picture
+
+MOST_BARS = 40
+"""Beyond so many classes, only the best and the worst ones are drawn."""
+MOST_CURVES = 20
+"""Up to so many classes, each has its own curve."""
+KIND_NAMES = {"box": "boxes", "mask": "masks"}
+_CLASS_CURVE = "#c3cad4"
+
+
+@styled
+def precision_recall_picture(figures: CocoFigures, names: Sequence[str], kind: str) -> Picture:
+    """Precision over recall: mean curves at several IoU, and pale ones of single classes.
+
+    Args:
+        figures: of boxes or masks; classes without objects have no curve.
+        names: of the classes.
+        kind: `box` or `mask`.
+    """
+    figure, grid = new_figure(1, 1, 5.2, 3.9)
+    axes = grid[0, 0]
+    defined = np.isfinite(figures.precision).all((0, 1))
+    curves = figures.precision[:, :, defined]
+    recall = np.linspace(0, 1, curves.shape[1])
+    caption = f"Mean over the {curves.shape[2]} classes that occur."
+    if 1 < len(names) <= MOST_CURVES and curves.size:
+        lines = axes.plot(recall, curves[0], color=_CLASS_CURVE, linewidth=0.8)
+        lines[0].set_label("one class, IoU 0.5")
+        caption += " The pale lines are single classes at an IoU of 0.5."
+    if curves.size:
+        _draw_means(axes, recall, curves.mean(2), figures)
+        axes.legend(loc="lower left", fontsize=8)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(f"Precision and recall of {KIND_NAMES[kind]}")
+    alt = f"Precision over recall of {KIND_NAMES[kind]}"
+    return Picture(f"precision_recall_{kind}", as_png(figure), alt, caption)
+
+
+def _draw_means(
+    axes: Axes, recall: NDArray[np.float64], means: NDArray[np.float64], figures: CocoFigures
+) -> None:
+    series = (
+        ("IoU 0.5", figures.ap50, COLOURS[0]),
+        ("IoU 0.75", figures.ap75, COLOURS[1]),
+        ("IoU 0.5 to 0.95", figures.ap, COLOURS[2]),
+    )
+    for curve, (label, area, colour) in zip(means, series, strict=True):
+        axes.plot(recall, curve, color=colour, linewidth=2, label=f"{label}: AP {area:.1%}")
+
+
+@styled
+def class_ap_picture(figures: Figures, names: Sequence[str]) -> Picture:
+    """Bars of the AP of each class, best first; boxes and masks side by side.
+
+    Args:
+        figures: by kind, of which the first one sorts; classes without objects are left out.
+        names: of the classes.
+    """
+    sorting = next(iter(figures.values())).class_ap
+    order = [i for i in np.argsort(-sorting, kind="stable") if np.isfinite(sorting[i])]
+    caption = f"AP over IoU 0.5 to 0.95. Dashed: the mean over the {len(order)} classes that occur."
+    if len(order) > MOST_BARS:
+        half = MOST_BARS // 2
+        order = [*order[:half], *order[-half:]]
+        caption += f" Shown are the {half} best and the {half} worst."
+    height = 0.9 + (0.06 + 0.16 * len(figures)) * len(order)
+    figure, axes = new_figure(1, 1, 6.4, height)
+    series = {KIND_NAMES[k]: [float(f.class_ap[i]) for i in order] for k, f in figures.items()}
+    bars(axes[0, 0], [names[i] for i in order], series, numbers="{:.1%}")
+    for colour, found in zip(COLOURS, figures.values(), strict=False):
+        if np.isfinite(found.ap):
+            axes[0, 0].axvline(found.ap, color=colour, linestyle="--", linewidth=0.9)
+    axes[0, 0].set_xlabel("average precision")
+    return Picture("class_ap", as_png(figure), "Average precision of each class", caption)
+
+
+@styled
+def mistakes_picture(mistakes: Mistakes) -> Picture:
+    """Bars of what each kind of mistake costs."""
+    figure, axes = new_figure(1, 1, 5.2, 2.4)
+    gains = [100 * mistakes.gains[kind] for kind in KINDS]
+    bars(axes[0, 0], list(KINDS), {"gain": gains}, numbers="{:.1f}")
+    axes[0, 0].set_xlabel("points of AP50 gained if only this were mended")
+    return Picture("mistakes", as_png(figure), "What each kind of mistake costs")
