@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from faster_coco_eval.core import mask as checking_mask
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
@@ -31,14 +32,16 @@ def run_length_counts(segment: Segment, size: Size, where: str) -> bytes:
     height, width = size
     try:
         if isinstance(segment, dict):
-            if not isinstance(segment["counts"], list):
-                decoded = coco_mask.decode({"size": [height, width], "counts": segment["counts"]})
-                return bytes(coco_mask.encode(np.asfortranarray(decoded))["counts"])
+            if isinstance(segment["counts"], str):
+                counts = segment["counts"].encode()
+                # This decoder notices what is malformed, where pycocotools' reads beyond the end.
+                checking_mask.decode({"size": [height, width], "counts": counts})
+                return counts
             runs = coco_mask.frPyObjects(segment, height, width)
         else:
             parts = coco_mask.frPyObjects([polygon.tolist() for polygon in segment], height, width)
             runs = coco_mask.merge(parts)
-    except (ValueError, TypeError, IndexError, MemoryError) as error:
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
         raise DatasetError(
             f"{where} has run lengths that cannot be decoded ({error}). Write them anew with "
             "pycocotools.mask.encode, or take the annotation out."

@@ -1,0 +1,170 @@
+"""Annotation files: what is read, what is mended, and what is refused, naming file and id."""
+
+import json
+
+import numpy as np
+import pytest
+from detection import annotation, polygon, run_lengths
+from pycocotools.coco import COCO
+
+from tasks.detection.annotations import image_truth, instance_masks, read_annotations
+from tasks.errors import DatasetError
+
+HEIGHT, WIDTH = 40, 60
+MASK = np.zeros((HEIGHT, WIDTH), np.uint8)
+MASK[5:20, 10:30] = 1
+BOX = (10, 5, 30, 20)
+
+
+def plain(*annotations):
+    return {
+        "images": [
+            {"id": 7, "file_name": "b.jpg", "width": WIDTH, "height": HEIGHT},
+            {"id": 3, "file_name": "a/a.jpg", "width": WIDTH, "height": HEIGHT},
+        ],
+        "annotations": list(annotations),
+        "categories": [{"id": 90, "name": "kite"}, {"id": 5, "name": "cup"}],
+    }
+
+
+def uncompressed():
+    flat = MASK.ravel(order="F")
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *changes, len(flat)]).tolist()
+    return {"size": [HEIGHT, WIDTH], "counts": counts}
+
+
+def read(tmp_path, content, names=None, masks=True):
+    path = tmp_path / "instances.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_annotations(path, names, masks)
+
+
+def test_a_sound_file(tmp_path):
+    """Category ids with gaps, images out of order, polygons and both kinds of run lengths."""
+    content = plain(
+        annotation(1, 7, 5, BOX),
+        annotation(2, 7, 90, BOX, segmentation=run_lengths(MASK), area=111.5),
+        annotation(4, 7, 90, BOX, segmentation=uncompressed(), iscrowd=1),
+    )
+    found = read(tmp_path, content)
+    assert (found.class_names, found.category_ids, found.notes) == (("cup", "kite"), (5, 90), ())
+    assert [record.id for record in found.images] == [3, 7]
+    empty, full = found.images
+    assert empty.instances == ()
+    assert [i.label for i in full.instances] == [0, 1, 1]
+    assert [i.crowd for i in full.instances] == [False, False, True]
+    truth = image_truth(full, masks=True)
+    assert truth.size == (HEIGHT, WIDTH)
+    np.testing.assert_array_equal(truth.boxes, [BOX] * 3)
+    np.testing.assert_array_equal(truth.areas, [300, 111.5, 300])
+    coco = COCO()
+    coco.dataset = content
+    coco.createIndex()
+    wanted = np.stack([coco.annToMask(a) for a in content["annotations"]])
+    np.testing.assert_array_equal(instance_masks(full, full.instances), wanted)
+    assert instance_masks(empty, ()).shape == (0, HEIGHT, WIDTH)
+    assert image_truth(empty, masks=True).boxes.shape == (0, 4)
+
+
+def test_several_polygons_are_one_object(tmp_path):
+    parts = polygon((0, 0, 10, 10)) + polygon((20, 20, 30, 30))
+    found = read(tmp_path, plain(annotation(1, 3, 5, (0, 0, 30, 30), segmentation=parts)))
+    record = found.images[0]
+    assert instance_masks(record, record.instances).sum() == 200
+
+
+def test_boxes_alone_need_no_outline(tmp_path):
+    content = plain(annotation(1, 3, 5, BOX, segmentation=[]))
+    (instance,) = read(tmp_path, content, masks=False).images[0].instances
+    assert instance.segment is None
+    with pytest.raises(DatasetError, match=r"annotation 1 of image 3, a/a\.jpg.*faster_rcnn"):
+        read(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"bbox": [50, 30, 20, 20]}, "1 objects reached outside"),
+        ({"bbox": [-5, -5, 20, 20]}, "1 objects reached outside"),
+        ({"bbox": [70, 5, 10, 10]}, "1 objects had no area"),
+        ({"bbox": [5, 5, 0, 10]}, "1 objects had no area"),
+        ({"bbox": [5, 5, 10, -2]}, "1 objects had no area"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "no outline left"),
+        ({"segmentation": [[1, 1, 5, 5], *polygon(BOX)]}, "fewer than three points"),
+    ],
+)
+def test_what_is_mended_is_noted(tmp_path, changes, note):
+    found = read(tmp_path, plain(annotation(1, 3, 5, BOX, **changes)))
+    assert any(note in line and "annotation 1 of image 3" in line for line in found.notes)
+    for instance in found.images[0].instances:
+        x0, y0, x1, y1 = instance.box
+        assert 0 <= x0 < x1 <= WIDTH
+        assert 0 <= y0 < y1 <= HEIGHT
+
+
+BAD_OBJECTS = [
+    ({"category_id": 6}, "category 6"),
+    ({"image_id": 99}, "of image 99, which the file does not list"),
+    ({"bbox": [1, 2, 3]}, "expected x, y, width, height"),
+    ({"bbox": [1, 2, None, 4]}, "expected x, y, width, height"),
+    ({"bbox": None}, "expected x, y, width, height"),
+    ({"segmentation": "abc"}, "of type str"),
+    ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "pairs x, y"),
+    ({"segmentation": [[1, 2, 3, 4, "x", 6]]}, "pairs x, y"),
+    ({"segmentation": {"size": [WIDTH, HEIGHT], "counts": "abc"}}, "run lengths for height"),
+    ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [5, 5]}}, "run lengths of 10 pixels"),
+    ({"segmentation": {"size": [HEIGHT, WIDTH]}}, "neither a list nor a text"),
+]
+
+
+@pytest.mark.parametrize(("changes", "fault"), BAD_OBJECTS)
+def test_a_wrong_object_is_named(tmp_path, changes, fault):
+    with pytest.raises(DatasetError, match=r"instances\.json.*annotation 17 ") as caught:
+        read(tmp_path, plain(annotation(17, 3, 5, BOX) | changes))
+    assert fault in str(caught.value)
+
+
+def without(key):
+    return {k: v for k, v in plain().items() if k != key}
+
+
+BAD_FILES = [
+    ("{", "cannot be read as JSON"),
+    ("[]", "no COCO instances file: it holds a list"),
+    (without("categories"), "keys images, annotations"),
+    ({"info": 1}, "keys info"),
+    (plain() | {"images": [plain()["images"][0]] * 2}, "`images` have the id 7"),
+    (
+        plain() | {"images": [{**image, "file_name": "x.jpg"} for image in plain()["images"]]},
+        "`images` have the file_name 'x.jpg'",
+    ),
+    (plain(annotation(1, 3, 5, BOX), annotation(1, 7, 5, BOX)), "`annotations` have the id 1"),
+    (plain() | {"categories": [{"id": 1, "name": "a"}] * 2}, "`categories` have the id 1"),
+    (plain() | {"categories": []}, "no categories"),
+    (plain() | {"images": [{"id": 1, "file_name": "a.jpg", "width": 5}]}, "height None"),
+    (plain() | {"images": [{"id": 1}]}, "has no file_name"),
+]
+
+
+@pytest.mark.parametrize(("content", "fault"), BAD_FILES)
+def test_a_wrong_file_is_named(tmp_path, content, fault):
+    with pytest.raises(DatasetError, match=r"instances\.json") as caught:
+        read(tmp_path, content)
+    assert fault in str(caught.value)
+
+
+def test_run_lengths_that_break_off_are_named_when_decoded(tmp_path):
+    broken = {"size": [HEIGHT, WIDTH], "counts": run_lengths(MASK)["counts"][:3]}
+    record = read(tmp_path, plain(annotation(17, 3, 5, BOX, segmentation=broken))).images[0]
+    with pytest.raises(DatasetError, match="Annotation 17 of image 3"):
+        instance_masks(record, record.instances)
+
+
+def test_splits_have_the_same_classes(tmp_path):
+    content = plain(annotation(1, 3, 5, BOX))
+    assert read(tmp_path, content, ("cup", "kite")).class_names == ("cup", "kite")
+    with pytest.raises(DatasetError, match=r"other classes.*'kite' for 'bat'"):
+        read(tmp_path, content, ("cup", "bat"))
+    with pytest.raises(DatasetError, match="2 against 3"):
+        read(tmp_path, content, ("cup", "kite", "bat"))
