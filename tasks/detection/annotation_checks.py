@@ -1,10 +1,7 @@
-"""What can be wrong in an annotation file: what stops, and what is mended and noted."""
+"""What can be wrong with an annotated object: what stops, and what is mended and noted."""
 
-import json
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +11,8 @@ from tasks.errors import DatasetError
 
 Box = tuple[float, float, float, float]
 Plain = dict[str, Any]
-_LISTS = ("images", "annotations", "categories")
 _LEAST_NUMBERS = 6  # three points
+_FARTHEST = 1e6  # pixels; pycocotools ends the process at coordinates of some hundred millions
 _KINDS = {
     "outside": "reached outside the image and were clipped",
     "empty": "had no area in the image and were left out",
@@ -43,7 +40,7 @@ class Faults:
 
     def fatal(self, annotation: Plain, image: Plain, fault: str) -> DatasetError:
         """An error that names the object."""
-        return DatasetError(f"{self.path}: {_place(annotation, image)} {fault}")
+        return DatasetError(f"{self.path}: {_place(annotation, image)}, {fault}")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -54,76 +51,16 @@ class Faults:
         )
 
 
-def checked_file(path: Path) -> Plain:
-    """The content of a COCO instances file, whose images and categories are sound.
-
-    Raises:
-        DatasetError: naming what is wrong.
-    """
-    try:
-        plain = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} cannot be read as JSON: {error}. Expected a COCO annotation file; fetch or "
-            "write it again."
-        ) from error
-    if not isinstance(plain, dict) or not all(isinstance(plain.get(k), list) for k in _LISTS):
-        found = f"keys {', '.join(map(str, plain))}" if isinstance(plain, dict) else "a list"
-        raise DatasetError(
-            f"{path} is no COCO instances file: it holds {found or 'nothing'}; expected the lists "
-            f"{', '.join(_LISTS)}. A file of results or captions cannot be used."
-        )
-    for kind, keys in (("images", ("id", "file_name")), ("categories", ("id", "name"))):
-        for key in keys:
-            _check_unique(path, plain[kind], kind, key)
-    _check_unique(path, plain["annotations"], "annotations", "id")
-    if not plain["categories"]:
-        raise DatasetError(f"{path} lists no categories. Give each class an id and a name.")
-    for image in plain["images"]:
-        if not all(isinstance(image.get(k), int) and image[k] > 0 for k in ("width", "height")):
-            raise DatasetError(
-                f"{path}: image {image['id']}, {image['file_name']}, has width "
-                f"{image.get('width')!r} and height {image.get('height')!r}; expected its size in "
-                "pixels."
-            )
-    return plain
-
-
-def grouped(plain: Plain, path: Path) -> Iterator[tuple[Plain, list[Plain]]]:
-    """Every image with its annotations.
-
-    Raises:
-        DatasetError: an annotation of an image that the file does not list.
-    """
-    by_image: dict[Any, list[Plain]] = {image["id"]: [] for image in plain["images"]}
-    for annotation in plain["annotations"]:
-        found = by_image.get(annotation.get("image_id"))
-        if found is None:
-            raise DatasetError(
-                f"{path}: annotation {annotation['id']} is of image "
-                f"{annotation.get('image_id')!r}, which the file does not list. Add the image to "
-                "`images`, or take the annotation out."
-            )
-        found.append(annotation)
-    for image in plain["images"]:
-        yield image, by_image[image["id"]]
-
-
 def checked_instance(
     annotation: Plain, image: Plain, labels: dict[int, int], masks: bool, faults: Faults
 ) -> tuple[Box, Segment | None] | None:
     """Box and outline of an object, mended where that is harmless; None if it is left out.
 
     Raises:
-        DatasetError: an unknown category, a box of other than four numbers, an outline that is
-            none.
+        DatasetError: an unknown category, a box of other than four numbers, an area or a mark of
+            crowds that is none, an outline that is none.
     """
-    if annotation.get("category_id") not in labels:
-        raise faults.fatal(
-            annotation,
-            image,
-            f"has category {annotation.get('category_id')!r}, which `categories` does not list.",
-        )
+    _check_facts(annotation, image, labels, faults)
     box = _box(annotation, image, faults)
     if box is None:
         return None
@@ -134,6 +71,19 @@ def checked_instance(
         faults.mended("shapeless", annotation, image)
         return None
     return box, segment
+
+
+def _check_facts(annotation: Plain, image: Plain, labels: dict[int, int], faults: Faults) -> None:
+    category, area = annotation.get("category_id"), annotation.get("area")
+    if not isinstance(category, int | float) or category not in labels:
+        fault = f"has category {category!r}, which `categories` does not list."
+    elif area is not None and not (_is_number(area) and area >= 0):
+        fault = f"has area {area!r}; expected pixels, or no area at all."
+    elif annotation.get("iscrowd") not in (0, 1, None):
+        fault = f"has iscrowd {annotation['iscrowd']!r}; expected 0 or 1."
+    else:
+        return
+    raise faults.fatal(annotation, image, fault)
 
 
 def _box(annotation: Plain, image: Plain, faults: Faults) -> Box | None:
@@ -164,7 +114,7 @@ def _segment(annotation: Plain, image: Plain, faults: Faults) -> Segment | None:
         raise faults.fatal(
             annotation,
             image,
-            "has no segmentation. Add one, or train on boxes alone: detector=faster_rcnn.",
+            "has no segmentation. Add one, or work with boxes alone: task.detector=faster_rcnn.",
         )
     if isinstance(segment, dict):
         _check_runs(segment, annotation, image, faults)
@@ -176,29 +126,33 @@ def _segment(annotation: Plain, image: Plain, faults: Faults) -> Segment | None:
             f"has a segmentation of type {type(segment).__name__}; expected a list of polygons, "
             "each a flat list of x, y, x, y, ..., or run lengths {size, counts}.",
         )
-    polygons = tuple(
-        polygon
-        for part in segment
-        if (polygon := _polygon(part, annotation, image, faults)) is not None
-    )
-    return polygons or None
+    polygons = [_polygon(part, annotation, image, faults) for part in segment]
+    kept = tuple(polygon for polygon in polygons if len(polygon) >= _LEAST_NUMBERS)
+    if len(kept) < len(polygons):
+        faults.mended("short", annotation, image)
+    return kept or None
 
 
-def _polygon(part: list[Any], annotation: Plain, image: Plain, faults: Faults) -> Polygon | None:
+def _polygon(part: list[Any], annotation: Plain, image: Plain, faults: Faults) -> Polygon:
     try:
-        polygon = np.array(part, np.float64)
-    except (ValueError, TypeError):
-        polygon = np.full(1, np.nan)
-    if polygon.ndim != 1 or len(polygon) % 2 or not np.isfinite(polygon).all():
+        polygon = np.array(part)
+    except ValueError:  # lists of different lengths
+        polygon = np.array("")
+    # Only numbers become an array of a kind of numbers; a text of digits would pass as float64.
+    if polygon.ndim != 1 or polygon.dtype.kind not in "iuf" or len(polygon) % 2:
         raise faults.fatal(
             annotation,
             image,
             f"has a polygon that is no flat list of pairs x, y: {str(part)[:60]}.",
         )
-    if len(polygon) < _LEAST_NUMBERS:
-        faults.mended("short", annotation, image)
-        return None
-    return polygon
+    if len(polygon) and not np.abs(polygon).max() <= _FARTHEST:  # nan neither
+        raise faults.fatal(
+            annotation,
+            image,
+            f"has a polygon with a coordinate that is nan or beyond {_FARTHEST:.0e} pixels: "
+            f"{str(part)[:60]}. Write it anew, in pixels of the image.",
+        )
+    return polygon.astype(np.float64, copy=False)
 
 
 def _check_runs(segment: Plain, annotation: Plain, image: Plain, faults: Faults) -> None:
@@ -211,6 +165,10 @@ def _check_runs(segment: Plain, annotation: Plain, image: Plain, faults: Faults)
             f"has run lengths for height and width {size}, but its image has {wanted}.",
         )
     if isinstance(counts, list):
+        if set(map(type, counts)) - {int} or min(counts, default=0) < 0:
+            raise faults.fatal(
+                annotation, image, "has run lengths that are not all whole numbers from 0."
+            )
         if sum(counts) != wanted[0] * wanted[1]:
             raise faults.fatal(
                 annotation,
@@ -224,23 +182,11 @@ def _check_runs(segment: Plain, annotation: Plain, image: Plain, faults: Faults)
         )
 
 
-def _check_unique(path: Path, entries: list[Any], kind: str, key: str) -> None:
-    """Raise `DatasetError` unless every entry has the key, each with a value of its own."""
-    seen = set()
-    for i, entry in enumerate(entries):
-        if not isinstance(entry, dict) or entry.get(key) is None:
-            raise DatasetError(f"{path}: entry {i} of `{kind}` has no {key}: {str(entry)[:80]}.")
-        if entry[key] in seen:
-            raise DatasetError(
-                f"{path}: two entries of `{kind}` have the {key} {entry[key]!r}. Every one needs "
-                "its own."
-            )
-        seen.add(entry[key])
-
-
 def _place(annotation: Plain, image: Plain) -> str:
-    return f"annotation {annotation['id']} of image {image['id']}, {image['file_name']},"
+    return f"annotation {annotation['id']} of image {image['id']}, {image['file_name']}"
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    # isfinite() fails at whole numbers that no float can hold, which JSON may contain.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max

@@ -1,15 +1,18 @@
 """A COCO annotation file (arXiv 1405.0312) as typed plain data."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks.detection.annotation_checks import Faults, checked_file, checked_instance, grouped
+from tasks.detection.annotation_checks import Box, Faults, checked_instance
+from tasks.detection.annotation_file import checked_file, grouped
 from tasks.detection.records import ImageTruth
-from tasks.detection.segments import Masks, Segment, decoded_masks, run_length_counts
+from tasks.detection.segments import Masks, Segment, area, decoded_masks, run_length_counts
 from tasks.errors import DatasetError
 
 
@@ -21,14 +24,14 @@ class Instance:
         id: of the annotation.
         label: index of the class, from 0.
         box: x0, y0, x1, y1 in pixels, within the image.
-        area: in pixels, as annotated, else of the box.
+        area: in pixels, as annotated, else of the outline if it was read, else of the box.
         crowd: it stands for many objects.
         segment: its outline, or None.
     """
 
     id: int
     label: int
-    box: tuple[float, float, float, float]
+    box: Box
     area: float
     crowd: bool
     segment: Segment | None
@@ -62,6 +65,19 @@ class Annotations:
     notes: tuple[str, ...]
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage collection: it would walk again and again over millions of values, all in use."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_collection()
 def read_annotations(path: Path, class_names: Sequence[str] | None, masks: bool) -> Annotations:
     """Read and check a COCO instances file.
 
@@ -123,7 +139,7 @@ def _counts(record: ImageRecord, instances: Sequence[Instance]) -> tuple[bytes, 
     counts = []
     for instance in instances:
         assert instance.segment is not None, "outlines were not asked for"
-        where = f"Annotation {instance.id} of image {record.id}, {record.file_name},"
+        where = _where(instance.id, record.id, record.file_name)
         counts.append(run_length_counts(instance.segment, size, where))
     return tuple(counts)
 
@@ -140,15 +156,29 @@ def _instance(
     if checked is None:
         return None
     box, segment = checked
-    area = annotation.get("area")
     return Instance(
         annotation["id"],
         labels[annotation["category_id"]],
         box,
-        float((box[2] - box[0]) * (box[3] - box[1]) if area is None else area),
+        _area(annotation, image, box, segment),
         bool(annotation.get("iscrowd", 0)),
         segment,
     )
+
+
+def _area(
+    annotation: dict[str, Any], image: dict[str, Any], box: Box, segment: Segment | None
+) -> float:
+    if annotation.get("area") is not None:
+        return float(annotation["area"])
+    if segment is None:
+        return (box[2] - box[0]) * (box[3] - box[1])
+    where = _where(annotation["id"], image["id"], image["file_name"])
+    return area(segment, (image["height"], image["width"]), where)
+
+
+def _where(annotation: int, image: int, file_name: str) -> str:
+    return f"Annotation {annotation} of image {image}, {file_name},"
 
 
 def _other_classes(path: Path, names: Sequence[str], wanted: Sequence[str]) -> str:

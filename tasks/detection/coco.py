@@ -1,19 +1,25 @@
 """COCO's figures (arXiv 1405.0312), by faster-coco-eval from compact arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
-from tasks.detection.records import ImageDetections, ImageTruth
+from tasks.detection.records import ImageDetections, ImageTruth, Size
 
 Kind = Literal["bbox", "segm"]
 Floats = NDArray[np.float64]
-_ALL, _SMALL, _MEDIUM, _LARGE = range(4)
-_ONE, _TEN, _HUNDRED = range(3)
+Columns = dict[str, NDArray[Any]]
+Plain = dict[str, Any]
+Objects = Sequence[ImageTruth] | Sequence[ImageDetections]
+_IOUS, _RECALLS, _AREAS, _LIMITS = 10, 101, 4, 3
+_ALL, _SMALL, _MEDIUM, _LARGE = range(_AREAS)
+_ONE, _TEN, _HUNDRED = range(_LIMITS)
 _IOU_50, _IOU_75 = 0, 5
 _UNDEFINED = -1.0
 
@@ -65,6 +71,10 @@ def coco_figures(
 ) -> CocoFigures:
     """The figures of a split, as pycocotools would compute them.
 
+    Classes are evaluated one after another, since no figure of one depends on another: the
+    dictionary per object that faster-coco-eval takes then exists for one class at a time, and only
+    images with something of the class are looked at.
+
     Args:
         truths: of every image.
         detections: of some or all of these images.
@@ -72,23 +82,47 @@ def coco_figures(
         kind: of boxes or of masks.
 
     Raises:
-        ValueError: detections in an image without a truth.
+        ValueError: as `check_images`, or a class is not below K, or masks are wanted where there
+            are none.
     """
-    strange = {d.image_id for d in detections} - {t.image_id for t in truths}
+    check_images(truths, detections)
+    wanted = _columns(truths, class_count, kind, {"area": "areas", "iscrowd": "crowd"})
+    found = _columns(detections, class_count, kind, {"score": "scores"})
+    sizes = {truth.image_id: truth.size for truth in truths}
+    precision = np.full((_IOUS, _RECALLS, class_count, _AREAS, _LIMITS), _UNDEFINED)
+    recall = np.full((_IOUS, class_count, _AREAS, _LIMITS), _UNDEFINED)
+    for label in np.unique(wanted["category_id"]).tolist():  # other classes have no figures
+        evaluation = COCOeval_faster(
+            *_datasets(_of_class(wanted, label), _of_class(found, label), sizes),
+            kind,
+            print_function=_silent,
+        )
+        evaluation.evaluate()
+        evaluation.accumulate()
+        precision[:, :, label] = np.asarray(evaluation.eval["precision"])[:, :, 0]
+        recall[:, label] = np.asarray(evaluation.eval["recall"])[:, 0]
+    return _figures(precision, recall)
+
+
+def check_images(truths: Sequence[ImageTruth], detections: Sequence[ImageDetections]) -> None:
+    """Stop where detections do not belong to truths.
+
+    Raises:
+        ValueError: an image comes twice, or detections lie in an image without a truth.
+    """
+    for images in (truths, detections):
+        counts = Counter(one.image_id for one in images)
+        twice = [image_id for image_id, count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(f"images that come more than once: {sorted(twice)[:5]}")
+    strange = {one.image_id for one in detections} - {truth.image_id for truth in truths}
     if strange:
         raise ValueError(f"detections in images that are not evaluated: {sorted(strange)[:5]}")
-    category_ids = range(1, class_count + 1)
-    truth = COCO(_annotations(truths, category_ids, kind))
-    found = truth.loadRes(coco_results(detections, category_ids, kind))
-    evaluation = COCOeval_faster(truth, found, kind, print_function=_silent)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    return _figures(*(np.asarray(evaluation.eval[key]) for key in ("precision", "recall")))
 
 
 def coco_results(
     detections: Sequence[ImageDetections], category_ids: Sequence[int], kind: Kind
-) -> list[dict[str, Any]]:
+) -> list[Plain]:
     """Detections as COCO's results format has them.
 
     Results of masks have no box, because COCO's tools would take an object's area from it.
@@ -107,40 +141,82 @@ def coco_results(
     ]
 
 
-def _places(objects: ImageDetections | ImageTruth, kind: Kind) -> Iterator[dict[str, Any]]:
+def _places(one: ImageDetections, kind: Kind) -> Iterator[Plain]:
     """Where each object is."""
     if kind == "bbox":
-        low, high = objects.boxes[:, :2], objects.boxes[:, 2:]
-        for box in np.concatenate([low, high - low], 1).tolist():
+        for box in _with_sides(one.boxes).tolist():
             yield {"bbox": box}
         return
-    assert objects.masks is not None, "figures of masks without masks"
-    for counts in objects.masks:
-        yield {"segmentation": {"size": list(objects.size), "counts": counts.decode()}}
+    for counts in _masks(one):
+        yield {"segmentation": {"size": list(one.size), "counts": counts.decode()}}
 
 
-def _annotations(
-    truths: Sequence[ImageTruth], category_ids: Sequence[int], kind: Kind
-) -> dict[str, Any]:
-    annotations: list[dict[str, Any]] = []
-    for truth in truths:
-        columns = (truth.labels.tolist(), truth.crowd.tolist(), truth.areas.tolist())
-        for label, crowd, area, place in zip(*columns, _places(truth, kind), strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": truth.image_id,
-                    "category_id": category_ids[label],
-                    "iscrowd": int(crowd),
-                    "area": area,
-                    **place,
-                }
-            )
-    return {
-        "images": [{"id": t.image_id, "height": t.size[0], "width": t.size[1]} for t in truths],
-        "annotations": annotations,
-        "categories": [{"id": number, "name": str(number)} for number in category_ids],
+def _with_sides(boxes: NDArray[Any]) -> NDArray[Any]:
+    """Left, top, width and height of boxes (n, 4) of corners."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+
+
+def _masks(one: ImageDetections | ImageTruth) -> tuple[bytes, ...]:
+    if one.masks is None:
+        raise ValueError(f"masks are wanted, but image {one.image_id} has boxes only")
+    return one.masks
+
+
+def _columns(images: Objects, class_count: int, kind: Kind, names: Mapping[str, str]) -> Columns:
+    """The objects of all images as arrays by COCO's names, sorted by class.
+
+    Args:
+        images: true or detected objects.
+        class_count: K.
+        kind: what says where an object is.
+        names: fields to take along, by COCO's names.
+    """
+    labels = _joined([one.labels for one in images])
+    if labels.size and not 0 <= labels.min() <= labels.max() < class_count:
+        raise ValueError(f"labels {labels.min()} to {labels.max()} of {class_count} classes")
+    ids = np.array([one.image_id for one in images], np.int64)
+    columns: Columns = {
+        "id": np.arange(1, len(labels) + 1),  # 0 would mean that nothing was matched
+        "image_id": np.repeat(ids, [len(one.labels) for one in images]),
+        "category_id": labels,
     }
+    if kind == "bbox":
+        boxes = _with_sides(_joined([one.boxes for one in images]).reshape(-1, 4))
+        columns |= {"bbox": boxes, "area": boxes[:, 2].astype(float) * boxes[:, 3]}
+    else:
+        columns["counts"] = np.array([mask for one in images for mask in _masks(one)], object)
+    for name, ours in names.items():
+        columns[name] = _joined([getattr(one, ours) for one in images])
+    order = np.argsort(labels, kind="stable")
+    return {name: column[order] for name, column in columns.items()}
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
+
+
+def _of_class(columns: Columns, label: int) -> list[Plain]:
+    start, stop = np.searchsorted(columns["category_id"], [label, label + 1])
+    values = [column[start:stop].tolist() for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _datasets(truths: list[Plain], found: list[Plain], sizes: Mapping[int, Size]) -> list[COCO]:
+    """Objects of one class as annotation files of the images that have some."""
+    for row in (*truths, *found):
+        if "counts" in row:
+            size = list(sizes[row["image_id"]])
+            row["segmentation"] = {"size": size, "counts": row.pop("counts").decode()}
+            row.setdefault("area", float(coco_mask.area(row["segmentation"])))
+    images = [
+        {"id": image_id, "height": sizes[image_id][0], "width": sizes[image_id][1]}
+        for image_id in sorted({row["image_id"] for row in (*truths, *found)})
+    ]
+    categories = [{"id": truths[0]["category_id"]}]
+    return [
+        COCO({"images": images, "annotations": rows, "categories": categories})
+        for rows in (truths, found)
+    ]
 
 
 def _figures(precision: Floats, recall: Floats) -> CocoFigures:

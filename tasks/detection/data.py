@@ -189,9 +189,15 @@ class Coco(DetectionData):
         return ShapeBatches(wide, self.loading.batch_size, world, rank, seed)
 
     def check(self, mode: str) -> None:
-        """Also look for every picture that the mode needs."""
+        """Also look for every picture that the mode needs, and for an object to score."""
         super().check(mode)
         for split in self.splits_of(mode):
+            if not any(record.instances for record in self.records(split)):
+                raise DatasetError(
+                    f"{self._place(split, 'annotations')} holds no object: no figure can be "
+                    f"computed. Annotate the {split} split, or name another file with "
+                    f"dataset.splits.{split}.annotations=..."
+                )
             _check_files(self._place(split, "images"), self.records(split))
 
     def _place(self, split: Split, kind: str) -> Path:

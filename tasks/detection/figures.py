@@ -1,6 +1,6 @@
 """The figures of a test by name: those of boxes, and those of masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite
 
 from tasks.detection.coco import CocoFigures, coco_figures
@@ -37,12 +37,20 @@ def all_figures(
     return figures
 
 
-def figure_values(figures: Figures, stage: str) -> dict[str, float]:
-    """Figures by name such as `test/box_ap50`; those that are not defined stay out, but for AP."""
+def figure_values(
+    figures: Figures, stage: str, names: Collection[str] = tuple(NAMES)
+) -> dict[str, float]:
+    """Figures by name such as `test/box_ap50`; those that are not defined stay out, but for AP.
+
+    Args:
+        figures: by kind.
+        stage: the first part of the names.
+        names: of `CocoFigures`.
+    """
     values = {
-        f"{stage}/{kind}_{short}": float(getattr(found, name))
+        f"{stage}/{kind}_{NAMES[name]}": float(getattr(found, name))
         for kind, found in figures.items()
-        for name, short in NAMES.items()
+        for name in names
     }
     return {k: v for k, v in values.items() if isfinite(v) or k.endswith("_ap")}
 

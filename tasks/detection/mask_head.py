@@ -35,10 +35,15 @@ class MaskHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, K, 28, 28) of features (n, C, 14, 14)."""
+        count = len(features)
+        if features.device.type == "cpu":
+            # oneDNN prepares and keeps a program for every shape: a new number of regions in each
+            # step would cost time and a gigabyte in a hundred steps.
+            features = F.pad(features, (0, 0, 0, 0, 0, 0, 0, _round_number(count) - count))
         for convolve in self.convs:
             features = convolve(features)
         logits: Tensor = self.conv_logits(torch.relu(self.upsample(features)))
-        return logits
+        return logits[:count]
 
     def loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
         """Binary cross-entropy, the mean over all cells of the masks of the true classes.
@@ -52,6 +57,12 @@ class MaskHead(nn.Module):
             return logits.sum()
         own = logits[torch.arange(len(logits), device=logits.device), labels].float()
         return F.binary_cross_entropy_with_logits(own, targets)
+
+
+def _round_number(count: int) -> int:
+    """The least power of two, or three quarters of one, that is not below."""
+    power = 1 << max(0, count - 1).bit_length()
+    return 3 * power // 4 if count <= 3 * power // 4 else power
 
 
 def mask_targets(masks: Tensor, which: Tensor, regions: Tensor) -> Tensor:

@@ -49,6 +49,12 @@ def run_length_counts(segment: Segment, size: Size, where: str) -> bytes:
     return bytes(runs["counts"])
 
 
+def area(segment: Segment, size: Size, where: str) -> float:
+    """Pixels of a segment; the arguments and errors of `run_length_counts`."""
+    counts = run_length_counts(segment, size, where)
+    return float(coco_mask.area({"size": list(size), "counts": counts}))
+
+
 def decoded_masks(counts: Sequence[bytes], size: Size) -> Masks:
     """Masks (n, H, W), 0 or 1, of compressed run lengths."""
     if not counts:

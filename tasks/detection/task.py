@@ -111,7 +111,7 @@ class DetectionTask(Task):
     def on_validation_epoch_end(self) -> None:
         """Log the validation's figures."""
         figures = self._figures("val", self._gathered())
-        self.log_dict(figure_values(figures, "val"))
+        self.log_dict(figure_values(figures, "val", ("ap", "ap50", "ap75")))
 
     def on_test_epoch_end(self) -> None:
         """Log the test's figures, save the detections and keep what the report shows."""

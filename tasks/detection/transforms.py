@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as ops
 
 from tasks.detection.records import Size
@@ -15,6 +15,7 @@ from tasks.errors import SettingError
 
 Content = dict[str, Any]
 """`image` (tv_tensors.Image), `boxes` (BoundingBoxes), `labels` and perhaps `masks` (Mask)."""
+_JITTER = (0.1, 2.0)
 _SMALLEST = 1.0
 """Objects of which less than so many pixels of a side are left after a crop are dropped."""
 
@@ -110,8 +111,33 @@ class RandomFitted(v2.Transform):  # type: ignore[misc]
 
     def transform(self, inpt: Any, params: dict[str, list[int]]) -> Any:
         """One input resized, by torchvision's hook."""
-        # OpenCV, with which the published models were trained, does not smooth before it shrinks.
-        return ops.resize(inpt, params["size"], antialias=False)
+        return _resized(inpt, params["size"])
+
+
+class RandomScale(v2.Transform):  # type: ignore[misc]
+    """A resize, ratio kept, to a random multiple of what fits a square.
+
+    Args:
+        side: of the square in pixels.
+        low: least factor.
+        high: largest factor.
+    """
+
+    def __init__(self, side: int, low: float, high: float) -> None:
+        super().__init__()
+        self.side = side
+        self.low = low
+        self.high = high
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, list[int]]:
+        """The new size, by torchvision's hook."""
+        height, width = v2.query_size(flat_inputs)
+        side = self.side * (self.low + (self.high - self.low) * float(torch.rand(())))
+        return {"size": list(fitted((height, width), (side, side)))}
+
+    def transform(self, inpt: Any, params: dict[str, list[int]]) -> Any:
+        """One input resized, by torchvision's hook."""
+        return _resized(inpt, params["size"])
 
 
 class TrainTransform:
@@ -121,10 +147,7 @@ class TrainTransform:
         steps: list[Any] = [v2.RandomHorizontalFlip(recipe.flip)] if recipe.flip else []
         if recipe.jitter is not None:
             side = recipe.jitter
-            steps += [
-                v2.ScaleJitter((side, side), (0.1, 2.0), antialias=False),
-                RandomSizedCrop(side, side),
-            ]
+            steps += [RandomScale(side, *_JITTER), RandomSizedCrop(side, side)]
         elif recipe.resize is not None:
             steps.append(_multi_scale(recipe, max(recipe.resize)))
         steps += [v2.ClampBoundingBoxes(), v2.SanitizeBoundingBoxes(_SMALLEST)]
@@ -150,7 +173,7 @@ class EvalTransform:
         return image.permute(1, 2, 0).contiguous()
 
 
-def fitted(size: Size, resize: Sequence[int]) -> Size:
+def fitted(size: Size, resize: Sequence[float]) -> Size:
     """Size of a picture, ratio kept, that neither exceeds longest side nor shortest side.
 
     Args:
@@ -180,6 +203,14 @@ def _plain(content: Content) -> Content:
     if "masks" in content:
         plain["masks"] = content["masks"].as_subclass(Tensor)
     return plain
+
+
+def _resized(inpt: Any, size: list[int]) -> Any:
+    if isinstance(inpt, tv_tensors.Mask):  # torchvision's own nearest pixel is off by half of one
+        exact = ops.resize_image(inpt, size, interpolation=InterpolationMode.NEAREST_EXACT)
+        return tv_tensors.wrap(exact, like=inpt)
+    # OpenCV, with which the published models were trained, does not smooth before it shrinks.
+    return ops.resize(inpt, size, antialias=False)
 
 
 def _within(low: int, high: int) -> int:

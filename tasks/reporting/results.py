@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from tasks.errors import ReportError
 from tasks.reporting.files import plain_data, to_json, write_atomically
 
 FILE_NAME = "results.json"
+_DETAIL = re.compile(r".*_(a[pr]_[sml]|ar\d+)")
 _LAST_STAGE_FIRST = ("test", "val")
 
 
@@ -46,9 +48,14 @@ class Results:
     def headline(self) -> dict[str, float]:
         """The figures of the last stage (test, else validation, else all) as a whole, by name.
 
-        Those of single classes or cells, with a third part in their names, stay out.
+        Those of single classes or cells, with a third part in their names, stay out, and details
+        such as the precision of small objects.
         """
-        whole = {k: v for k, v in sorted(self.metrics.items()) if k.count("/") < 2}
+        whole = {
+            k: v
+            for k, v in sorted(self.metrics.items())
+            if k.count("/") < 2 and not _DETAIL.fullmatch(k)
+        }
         for stage in _LAST_STAGE_FIRST:
             chosen = {k: v for k, v in whole.items() if k.startswith(f"{stage}/")}
             if chosen:

@@ -1,18 +1,24 @@
 """The detectors against the original's outputs, and their checkpoints."""
 
 import json
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco_mask
 from reference import golden, rule
 
 import dcls
 from dcls.errors import CheckpointError
 from tasks.detection import Detector, cascade_mask_rcnn, faster_rcnn, mask_rcnn
 from tasks.detection.detector import load_weights
+from tasks.detection.matching import Sampler
+from tasks.detection.paste import run_lengths
 from tasks.detection.settings import sized
+from tasks.detection.targets import Target
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RELEASED = json.loads((REFERENCE / "manifest.json").read_text())
@@ -36,6 +42,59 @@ def fill(model):
 @pytest.fixture(scope="module")
 def reference():
     return np.load(REFERENCE / "det_tiny_steps.npz")
+
+
+@pytest.fixture(scope="module")
+def final():
+    """Made with mmdetection 3.3.0: proposals, detections and losses of the T model."""
+    return np.load(REFERENCE / "det_tiny_final.npz")
+
+
+@pytest.fixture(scope="module")
+def small_reference():
+    """Made with mmdetection 3.3.0: three narrow detectors on a batch of two sizes."""
+    return np.load(REFERENCE / "det_small.npz")
+
+
+@contextmanager
+def taking_all(model):
+    """A detector in evaluation mode, but with the proposals of training, all of them sampled."""
+    rpn, heads = model.rpn_head, model.roi_head
+    before = rpn.settings, heads.settings
+    rpn.settings = replace(rpn.settings, sampler=Sampler(10**6, 1.0))
+    heads.settings = replace(heads.settings, sampler=Sampler(10**6, 1.0))
+    rpn.training = True
+    try:
+        yield
+    finally:
+        rpn.settings, heads.settings = before
+        rpn.training = False
+
+
+def target(boxes, labels, size):
+    """Objects whose masks are the ellipses in their boxes, of whole pixels."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    masks = np.zeros((len(boxes), *size), np.uint8)
+    for mask, box in zip(masks, boxes, strict=True):
+        x0, y0, x1, y1 = (int(side) for side in box)
+        down, across = (y1 - y0) / 2, (x1 - x0) / 2
+        mask[:] = ((rows - y0 - down) / down) ** 2 + ((columns - x0 - across) / across) ** 2 <= 1
+    boxes = torch.as_tensor(np.asarray(boxes), dtype=torch.float32).view(-1, 4)
+    return Target(boxes, torch.as_tensor(np.asarray(labels)), torch.from_numpy(masks))
+
+
+def check_found(npz, name, found, size):
+    """Detections agree without regard to their order, and so do the areas of their masks."""
+    wanted = [npz[f"{name}/{part}"] for part in ("boxes", "labels", "scores")]
+    got = [part.numpy() for part in (found.boxes, found.labels, found.scores)]
+    matched, expected, number = golden.match_boxes(*got, *wanted)
+    assert matched == expected == number, name
+    if found.masks is None:
+        return
+    counts = run_lengths(found.masks, found.boxes, size)
+    areas = [int(coco_mask.area({"size": list(size), "counts": one})) for one in counts]
+    differences = np.sort(areas) - np.sort(npz[f"{name}/mask_area"])
+    assert np.abs(differences).max() <= 2, name  # pixels at the threshold
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +147,69 @@ def test_heads_say_the_same_of_given_regions(reference, cascade, maps):
         golden.check(reference, "fixed/mask_feats", features)
         for i, head in enumerate(heads.mask_heads):
             golden.check(reference, f"fixed/stage{i}/mask_logits", head(features))
+
+
+def test_detections_are_the_originals(final, cascade, maps):
+    """At the image's own size, at another, and in an image smaller than its batch."""
+    with torch.no_grad():
+        logits, deltas = cascade.rpn_head(maps)
+        (proposals,) = cascade.rpn_head.propose(logits, deltas, [IMAGE])
+        np.testing.assert_allclose(proposals, final["proposals"], rtol=1e-3, atol=1e-2)
+        for name, size, original in (
+            ("final", IMAGE, IMAGE),
+            ("rescaled", IMAGE, (360, 480)),
+            ("padded", (466, 627), (466, 627)),
+        ):
+            image = torch.from_numpy(rule.image_for("det", *IMAGE)[None])
+            image[..., size[0] :, :] = 0
+            image[..., size[1] :] = 0
+            check_found(final, name, cascade.detect(image, [size], [original])[0], original)
+
+
+def test_losses_are_the_originals(final, cascade):
+    """With every anchor and every proposal sampled, and norms as in evaluation."""
+    truth = final["loss/gt_boxes"], final["loss/gt_labels"]
+    image = torch.from_numpy(rule.image_for("det", *IMAGE)[None])
+    with taking_all(cascade), torch.no_grad():
+        losses = cascade.losses(image, [IMAGE], [target(*truth, IMAGE)])
+    assert len(losses) == 11
+    for name, loss in losses.items():
+        assert float(loss) == pytest.approx(float(final[f"loss/{name}"]), rel=1e-3), name
+
+
+SMALL_SIZES = ((160, 224), (128, 150))
+SMALL_TRUTHS = (
+    ([[10.5, 12, 90, 100], [60, 40, 200, 150], [100, 5, 118, 22]], [0, 3, 4]),
+    ([[20, 30, 120.5, 110], [90, 60, 148, 126]], [2, 1]),
+)
+NOTHING = (np.zeros((0, 4)), np.zeros(0, int))
+
+
+@pytest.mark.parametrize("kind", ["faster", "mask", "cascade"])
+def test_every_detector_agrees_on_a_batch_of_two_sizes(small_reference, kind):
+    """Proposals, detections and losses, with objects and, in one of the images, without."""
+    name = {"faster": "faster_rcnn", "mask": "mask_rcnn", "cascade": "cascade_mask_rcnn"}[kind]
+    shape = {"depths": (1, 1, 1, 1), "dims": (8, 16, 16, 24)}
+    backbone = dcls.create_backbone("convnext_dcls_atto", features=True, **shape)
+    model = Detector(backbone, 5, sized(name, 16, 32, 1000, 512)).eval()
+    fill(model)
+    batch = torch.zeros(2, 3, *SMALL_SIZES[0])
+    batch[0] = torch.from_numpy(rule.image_for("det", *SMALL_SIZES[0]))
+    batch[1, :, :128, :150] = torch.from_numpy(rule.image_for("det_small", 128, 150))
+    with torch.no_grad():
+        proposals = model.rpn_head.propose(*model.rpn_head(model.maps(batch)), SMALL_SIZES)
+        found = model.detect(batch, SMALL_SIZES, SMALL_SIZES)
+    for i, size in enumerate(SMALL_SIZES):
+        wanted = small_reference[f"{kind}/{i}/proposals"]
+        np.testing.assert_allclose(proposals[i], wanted, rtol=1e-3, atol=1e-2)
+        check_found(small_reference, f"{kind}/{i}", found[i], size)
+    for case, truths in (("loss", SMALL_TRUTHS), ("loss_empty", (SMALL_TRUTHS[0], NOTHING))):
+        targets = [target(*truth, size) for truth, size in zip(truths, SMALL_SIZES, strict=True)]
+        with taking_all(model), torch.no_grad():
+            losses = model.losses(batch, SMALL_SIZES, targets)
+        for part, loss in losses.items():
+            expected = float(small_reference[f"{kind}/{case}/{part}"])
+            assert float(loss) == pytest.approx(expected, rel=1e-3), (case, part)
 
 
 @pytest.mark.parametrize("file", CASCADES)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from commands import TINY_SHAPES
+from detection import DET_FILES, DET_SHAPES, write_split
 from segmentation import SEG_SHAPES
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1")
@@ -61,6 +62,39 @@ def test_distributed_segmentation_trains(tmp_path):
     assert ended.returncode == 0, ended.stderr
     (file,) = tmp_path.glob("runs/seg/*/results.json")
     assert json.loads(file.read_text())["facts"]["steps"] == 2
+
+
+def test_distributed_detection_scores_every_image_once(tmp_path, run):
+    """Figures and saved detections are those of one process; the shards are uneven."""
+    fitted = run(*DET_SHAPES, "trainer.max_epochs=3", "optim.lr=0.01")
+    best = fitted.folder / "checkpoints/best.ckpt"
+    tiny = [item for item in DET_SHAPES if not item.startswith("trainer")]
+    ended = launch(tmp_path, *tiny, *DDP, "mode=test", f"ckpt={best}", "runs=distributed")
+    assert ended.returncode == 0, ended.stderr
+    (file,) = tmp_path.glob("distributed/det/*/results.json")
+    metrics = json.loads(file.read_text())["metrics"]
+    for name, expected in fitted.results["metrics"].items():
+        if name.startswith("test/"):
+            assert metrics[name] == pytest.approx(expected, abs=1e-6), name
+    found, wanted = (
+        json.loads((folder / "detections.bbox.json").read_text())
+        for folder in (file.parent, fitted.folder)
+    )
+    assert len(found) == len(wanted) > 0
+
+
+def test_distributed_detection_trains(tmp_path):
+    """Batches by shape of picture, cascades with batch norm, images without objects."""
+    write_split(tmp_path / "toys", "train", 8)
+    write_split(tmp_path / "toys", "val", 3, first=1)
+    tiny = [item for item in DET_FILES if not item.startswith("trainer")]
+    root = f"dataset.root={tmp_path / 'toys'}"
+    ended = launch(tmp_path, *tiny, *DDP, root, "detector=cascade_mask_rcnn")
+    assert ended.returncode == 0, ended.stderr
+    (file,) = tmp_path.glob("runs/det/*/results.json")
+    results = json.loads(file.read_text())
+    assert results["facts"]["steps"] == 2
+    assert 0 <= results["metrics"]["val/box_ap"] <= 1
 
 
 def test_distributed_training_keeps_the_processes_together(tmp_path):
