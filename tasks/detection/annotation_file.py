@@ -60,7 +60,7 @@ def grouped(plain: Plain, path: Path) -> Iterator[tuple[Plain, list[Plain]]]:
     by_image: dict[Any, list[Plain]] = {image["id"]: [] for image in plain["images"]}
     for annotation in plain["annotations"]:
         image_id = annotation.get("image_id")
-        found = by_image.get(image_id) if isinstance(image_id, int | float) else None
+        found = by_image.get(image_id) if isinstance(image_id, (int, float)) else None
         if found is None:
             raise DatasetError(
                 f"{path}: annotation {annotation['id']} is of image {image_id!r}, which the file "
