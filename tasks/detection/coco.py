@@ -71,7 +71,7 @@ def coco_figures(
 ) -> CocoFigures:
     """The figures of a split, as pycocotools would compute them.
 
-    Classes are evaluated one after another, since no figure of one depends on another: the
+    Classes are evaluated one after another, since no curve of one depends on another: the
     dictionary per object that faster-coco-eval takes then exists for one class at a time, and only
     images with something of the class are looked at.
 
@@ -92,11 +92,8 @@ def coco_figures(
     precision = np.full((_IOUS, _RECALLS, class_count, _AREAS, _LIMITS), _UNDEFINED)
     recall = np.full((_IOUS, class_count, _AREAS, _LIMITS), _UNDEFINED)
     for label in np.unique(wanted["category_id"]).tolist():  # other classes have no figures
-        evaluation = COCOeval_faster(
-            *_datasets(_of_class(wanted, label), _of_class(found, label), sizes),
-            kind,
-            print_function=_silent,
-        )
+        pair = _datasets(_of_class(wanted, label), _of_class(found, label), sizes)
+        evaluation = COCOeval_faster(*pair, kind, print_function=lambda *_: None)
         evaluation.evaluate()
         evaluation.accumulate()
         precision[:, :, label] = np.asarray(evaluation.eval["precision"])[:, :, 0]
@@ -250,7 +247,3 @@ def _mean(values: Floats) -> float:
 
 def _defined(values: Floats) -> Floats:
     return np.where(values > _UNDEFINED, values, np.nan)
-
-
-def _silent(*_: object) -> None:
-    """In place of a print."""

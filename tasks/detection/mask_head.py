@@ -60,9 +60,9 @@ class MaskHead(nn.Module):
 
 
 def _round_number(count: int) -> int:
-    """The least power of two, or three quarters of one, that is not below."""
-    power = 1 << max(0, count - 1).bit_length()
-    return 3 * power // 4 if count <= 3 * power // 4 else power
+    """The least number with three binary digits and zeros behind them that is not below."""
+    step = 1 << max(0, count.bit_length() - 3)
+    return -(-count // step) * step
 
 
 def mask_targets(masks: Tensor, which: Tensor, regions: Tensor) -> Tensor:

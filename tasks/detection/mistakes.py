@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from tasks.detection.coco import check_images
 from tasks.detection.records import ImageDetections, ImageTruth
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,8 @@ class Mistakes:
     Args:
         ap50: of boxes, as it is, without crowds.
         counts: of each of `KINDS`, among detections that score `COUNTED_FROM` and more.
-        gains: of each kind, by how much AP50 would rise if only these mistakes were mended.
+        gains: of each kind, by how much AP50 would rise if only these mistakes were mended; nan if
+            nothing would be left to find.
     """
 
     ap50: float
@@ -54,32 +56,41 @@ def mistakes(
     truths: Sequence[ImageTruth],
     detections: Sequence[ImageDetections],
     class_count: int,
-    overlap: float = 0.5,
-    nothing: float = 0.1,
+    iou: float = 0.5,
+    background_iou: float = 0.1,
 ) -> Mistakes:
     """Sort the wrong detections of boxes by kind.
 
-    A wrong detection is one of localisation if it overlaps an object of its class by `nothing` to
-    `overlap`; else of classification if it overlaps one of another class by `overlap`; else a
-    duplicate if that object of its class has been found; else background if it overlaps no object
-    by `nothing`; else both. An object is missed if it was neither found nor is the one that a
-    mistake of localisation or classification means.
+    A wrong detection is one of localisation if it overlaps an object of its class by
+    `background_iou` to `iou`; else of classification if it overlaps one of another class by `iou`;
+    else a duplicate if that object of its class has been found; else background if it overlaps no
+    object by `background_iou`; else both. An object is missed if it was neither found nor is the
+    one that a mistake of localisation or classification means.
+
+    To mend is to give the right box or class to the best detection that means an object which
+    nothing found, and to drop the others; to drop duplicates, background and both; and to not
+    expect the missed objects. Detections of a crowd are left out.
 
     Args:
         truths: of every image.
         detections: of some or all of them.
         class_count: number of classes.
-        overlap: IoU from which an object counts as found.
-        nothing: IoU below which a detection has to do with no object.
+        iou: from which an object counts as found.
+        background_iou: below which a detection has to do with no object.
+
+    Raises:
+        ValueError: as `check_images`.
     """
+    check_images(truths, detections)
     found = {one.image_id: one for one in detections}
     parts, first = [], 0
-    for truth in truths:
+    ordered = sorted(truths, key=lambda truth: truth.image_id)  # decides between equal scores
+    for truth in ordered:
         if truth.image_id in found:
-            parts.append(_judge(truth, found[truth.image_id], first, overlap, nothing))
+            parts.append(_judge(truth, found[truth.image_id], first, iou, background_iou))
         first += len(truth.labels)
-    labels = _joined([truth.labels for truth in truths])
-    crowd = _joined([truth.crowd for truth in truths]).astype(bool)
+    labels = _joined([truth.labels for truth in ordered])
+    crowd = _joined([truth.crowd for truth in ordered]).astype(bool)
     names = ("labels", "scores", "verdicts", "objects")
     columns: list[Any] = [_joined([getattr(part, name) for part in parts]) for name in names]
     best_first = np.argsort(-columns[1], kind="stable")
@@ -92,43 +103,57 @@ def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _judge(
-    truth: ImageTruth, found: ImageDetections, first: int, overlap: float, nothing: float
+    truth: ImageTruth, found: ImageDetections, first: int, iou: float, background_iou: float
 ) -> _Judged:
     """Judge the detections of one image, whose objects are numbered from `first`."""
     overlaps = _overlaps(found.boxes, truth.boxes, truth.crowd)
-    same = found.labels[:, None] == truth.labels
-    plain = ~truth.crowd
-    own = np.where(same & plain, overlaps, 0.0)
-    others = np.where(~same & plain, overlaps, 0.0)
-    in_crowd = np.where(same & truth.crowd, overlaps, 0.0).max(1, initial=0) >= overlap
-    count = len(found.labels)
-    verdicts, objects = np.full(count, _BOTH), np.full(count, _NONE)
-    taken = np.zeros(len(truth.labels), bool)
-    for i in np.argsort(-found.scores, kind="stable"):
-        free = np.where(taken, 0.0, own[i])
-        if free.max(initial=0) >= overlap:
-            verdicts[i], objects[i] = _RIGHT, free.argmax()
-            taken[objects[i]] = True
-        elif in_crowd[i]:
-            verdicts[i] = _IGNORED
-        elif nothing <= own[i].max(initial=0) < overlap:
-            verdicts[i], objects[i] = _LOCALISATION, own[i].argmax()
-        elif others[i].max(initial=0) >= overlap:
-            verdicts[i], objects[i] = _CLASSIFICATION, others[i].argmax()
-        elif own[i].max(initial=0) >= overlap:
-            verdicts[i] = _DUPLICATE
-        elif max(own[i].max(initial=0), others[i].max(initial=0)) < nothing:
-            verdicts[i] = _BACKGROUND
+    same = found.labels[:, None] == np.append(truth.labels, _NONE)
+    crowd = np.append(truth.crowd, False)
+    own = np.where(same & ~crowd, overlaps, 0.0)
+    others = np.where(~same & ~crowd, overlaps, 0.0)
+    in_crowd = np.where(same & crowd, overlaps, 0.0).max(1) >= iou
+    taken = _taken(own, found.scores, iou)
+    most_own, most_others = own.max(1), others.max(1)
+    verdicts = np.select(
+        [
+            taken != _NONE,
+            in_crowd,
+            (most_own >= background_iou) & (most_own < iou),
+            most_others >= iou,
+            most_own >= iou,
+            np.maximum(most_own, most_others) < background_iou,
+        ],
+        [_RIGHT, _IGNORED, _LOCALISATION, _CLASSIFICATION, _DUPLICATE, _BACKGROUND],
+        _BOTH,
+    )
+    meant = [verdicts == kind for kind in (_RIGHT, _LOCALISATION, _CLASSIFICATION)]
+    objects = np.select(meant, [taken, own.argmax(1), others.argmax(1)], _NONE)
     objects[objects != _NONE] += first
     return _Judged(found.labels, found.scores.astype(float), verdicts, objects)
 
 
+def _taken(overlaps: Floats, scores: NDArray[np.float32], iou: float) -> Ints:
+    """Column (or `_NONE`) that each row takes: the best scored row first, the largest free one."""
+    free, taken = overlaps.copy(), np.full(len(overlaps), _NONE)
+    rows = np.flatnonzero(overlaps.max(1) >= iou)
+    for row in rows[np.argsort(-scores[rows], kind="stable")]:
+        column = free[row].argmax()
+        if free[row, column] >= iou:
+            taken[row] = column
+            free[:, column] = 0
+    return taken
+
+
 def _overlaps(boxes: NDArray[np.float32], others: Floats, crowd: NDArray[np.bool_]) -> Floats:
-    """IoU (n, m) of boxes (n, 4) with others (m, 4); with crowds the share of the box in them."""
-    if not (len(boxes) and len(others)):
-        return np.zeros((len(boxes), len(others)))
-    sides = [np.hstack([b[:, :2], b[:, 2:] - b[:, :2]]).astype(float) for b in (boxes, others)]
-    overlaps: Floats = coco_mask.iou(*sides, crowd.astype(np.uint8))
+    """IoU of boxes (n, 4) with others (m, 4); with crowds the share of the box in them.
+
+    Returns:
+        (n, m + 1); the last column, of no object, is 0, so that no row is empty.
+    """
+    overlaps = np.zeros((len(boxes), len(others) + 1))
+    if len(boxes) and len(others):
+        sides = [np.hstack([b[:, :2], b[:, 2:] - b[:, :2]]).astype(float) for b in (boxes, others)]
+        overlaps[:, :-1] = coco_mask.iou(*sides, crowd.astype(np.uint8))
     return overlaps
 
 
@@ -137,15 +162,16 @@ def _summed(judged: _Judged, objects: Ints, class_count: int) -> Mistakes:
     wanted = np.bincount(objects[objects != _NONE], minlength=class_count)
     right = judged.verdicts == _RIGHT
     kept = judged.verdicts != _IGNORED
-    ap50 = _ap(judged.labels[kept], right[kept], wanted)
+    classes = np.flatnonzero(wanted)
+    ap50 = _ap(judged.labels[kept], right[kept], wanted, classes)
     gains = {}
     for kind, name in enumerate(KINDS[:-1]):
         labels, correct, stays = _mended(judged, objects, kind)
         stays &= kept
-        gains[name] = _ap(labels[stays], correct[stays], wanted) - ap50
+        gains[name] = _ap(labels[stays], correct[stays], wanted, classes) - ap50
     missed = _missed(judged, objects, np.ones(len(right), bool))
     left = wanted - np.bincount(objects[missed], minlength=class_count)
-    gains["missed"] = _ap(judged.labels[kept], right[kept], left) - ap50
+    gains["missed"] = _ap(judged.labels[kept], right[kept], left, classes) - ap50
     counted = judged.scores >= COUNTED_FROM
     counts = {n: int((judged.verdicts[counted] == k).sum()) for k, n in enumerate(KINDS[:-1])}
     counts["missed"] = len(_missed(judged, objects, counted))
@@ -177,21 +203,28 @@ def _missed(judged: _Judged, objects: Ints, counted: NDArray[np.bool_]) -> Ints:
     return np.flatnonzero(left)
 
 
-def _ap(labels: Ints, right: NDArray[np.bool_], wanted: Ints) -> float:
-    """Mean over the classes with objects of the average precision over 101 recalls.
+def _ap(labels: Ints, right: NDArray[np.bool_], wanted: Ints, classes: Ints) -> float:
+    """Mean over classes of the average precision over 101 recalls.
+
+    As in TIDE, a class of which no object is left has a precision of 0 if something is detected,
+    and does not count if nothing is.
 
     Args:
         labels: of the detections, best first.
         right: whether each is right.
         wanted: (K,), objects of each class.
+        classes: those that have objects before anything is mended.
     """
     values = []
-    for label in np.flatnonzero(wanted > 0):
+    for label in classes:
         hits = right[labels == label]
+        if not wanted[label]:
+            values += [0.0] if len(hits) else []
+            continue
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         recall = np.cumsum(hits) / wanted[label]
         places = np.searchsorted(recall, _RECALLS, side="left")
         reached = places < len(precision)
-        values.append(precision[places[reached]].sum() / len(_RECALLS))
+        values.append(float(precision[places[reached]].sum()) / len(_RECALLS))
     return float(np.mean(values)) if values else float("nan")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from math import ceil, floor
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from tasks.detection.records import Size
 
 THRESHOLD = 0.5
+_LEAST_SIDE = 1e-6
 
 
 def pasted(masks: Tensor, boxes: Tensor, size: Size) -> Iterator[NDArray[np.uint8]]:
@@ -25,14 +25,14 @@ def pasted(masks: Tensor, boxes: Tensor, size: Size) -> Iterator[NDArray[np.uint
         size: of the image.
     """
     height, width = size
-    for mask, box in zip(masks.float().cpu(), boxes.float().cpu().tolist(), strict=True):
-        whole = np.zeros((height, width), np.uint8, order="F")  # as run lengths want it
+    for mask, box in zip(masks.float().cpu().numpy(), boxes.float().tolist(), strict=True):
+        whole = np.zeros((width, height), np.uint8)  # column by column, as run lengths want it
         x0, y0, x1, y1 = box
         rows, columns = _pixels(y0, y1, height), _pixels(x0, x1, width)
         down = _weights(rows, y0, y1, mask.shape[0])
         across = _weights(columns, x0, x1, mask.shape[1])
-        whole[rows, columns] = (down @ mask @ across.T >= THRESHOLD).numpy()
-        yield whole
+        whole[columns, rows] = across @ mask.T @ down.T >= THRESHOLD
+        yield whole.T
 
 
 def run_lengths(masks: Tensor, boxes: Tensor, size: Size) -> tuple[bytes, ...]:
@@ -46,9 +46,9 @@ def _pixels(low: float, high: float, side: int) -> slice:
     return slice(first, max(first, min(side, ceil(high) + 1)))
 
 
-def _weights(pixels: slice, low: float, high: float, cells: int) -> Tensor:
+def _weights(pixels: slice, low: float, high: float, cells: int) -> NDArray[np.float32]:
     """How much each cell of a side counts at the centre of each pixel, (pixels, cells)."""
-    centres = torch.arange(pixels.start, pixels.stop) + 0.5
-    place = (centres - low) / (high - low) * cells - 0.5
-    distance = (place[:, None] - torch.arange(cells)).abs()
-    return (1 - distance).clamp(min=0)
+    centres = np.arange(pixels.start, pixels.stop, dtype=np.float32) + 0.5
+    place = (centres - low) * (cells / max(high - low, _LEAST_SIDE)) - 0.5
+    distance = np.abs(place[:, None] - np.arange(cells, dtype=np.float32))
+    return np.maximum(0, 1 - distance).astype(np.float32)

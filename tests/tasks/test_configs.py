@@ -106,6 +106,70 @@ def test_ade20k_recipes_are_the_published_ones(name):
     assert (recipe.max_class_share, recipe.flip, recipe.distort) == (0.75, 0.5, True)
 
 
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("coco_")])
+def test_coco_recipes_are_the_published_ones(name):
+    config = composed(f"experiment={name}", "dataset.root=/x")
+    size = name.rsplit("_", 1)[-1]
+    cascade = name.startswith("coco_cascade_mask_rcnn")
+    assert config.experiment.task == config.task.name == "det"
+    assert config.task.detector == config.dataset.detector == config.detector
+    assert config.detector == ("cascade_mask_rcnn" if cascade else "mask_rcnn")
+    assert config.backbone.name == name.split("rcnn_")[1]
+    assert config.backbone.drop_path_rate == {"tiny": 0.4, "small": 0.6, "base": 0.7}[size]
+    assert (config.backbone.layer_scale, config.backbone.stem_stride) == (1.0, 4)
+    task = config.task
+    assert (task.channels, task.width, task.proposals, task.samples) == (256, 1024, 1000, 512)
+    optim = config.optim
+    assert (optim.lr, optim.weight_decay) == (2e-4 if cascade else 1e-4, 0.05)
+    assert (optim.schedule, optim.milestones, optim.gamma) == ("steps", [27, 33], 0.1)
+    assert (optim.warmup_steps, optim.warmup_start) == (500, 1e-3)
+    decay = {"tiny": 0.7, "small": 0.7, "base": 0.8}[size] if cascade else 0.95
+    assert (optim.layer_decay, optim.layer_scheme) == (decay, "layer_wise")
+    assert optim.layer_count == (6 if size == "tiny" else 12)
+    assert (optim.ema_decay, optim.total_batch_size) == (None, 16)
+    assert optim.repulsion_start_epoch is None
+    trainer = config.trainer
+    assert (trainer.max_epochs, trainer.precision) == (36, "bf16-mixed")
+    assert (trainer.sync_batchnorm, trainer.gradient_clip_val) == (True, None)
+    recipe = config.dataset.recipe
+    assert (recipe.resize, recipe.flip, recipe.jitter) == ([1333, 800], 0.5, None)
+    assert recipe.scales == list(range(480, 801, 32))
+    assert (recipe.crop, recipe.crop_scales) == ([384, 600], [400, 500, 600])
+    assert config.dataset.splits.val == {
+        "images": "val2017",
+        "annotations": "annotations/instances_val2017.json",
+    }
+
+
+def test_detectors_are_the_published_ones():
+    from tasks.detection.settings import PUBLISHED, sized
+
+    for kind, settings in PUBLISHED.items():
+        assert sized(kind, 256, 1024, 1000, 512) == settings
+    faster, mask, cascade = (
+        PUBLISHED[kind] for kind in ("faster_rcnn", "mask_rcnn", "cascade_mask_rcnn")
+    )
+    for settings in (faster, mask, cascade):
+        rpn = settings.rpn
+        assert (rpn.test.per_level, rpn.test.total, rpn.test.overlap) == (1000, 1000, 0.7)
+        assert (rpn.matcher.positive, rpn.matcher.negative) == (0.7, 0.3)
+        assert (rpn.sampler.count, rpn.sampler.positive_share) == (256, 0.5)
+        assert (settings.sampler.count, settings.sampler.positive_share) == (512, 0.25)
+        assert (settings.score, settings.overlap, settings.detections) == (0.05, 0.5, 100)
+    assert (faster.rpn.train.total, mask.rpn.train.total, cascade.rpn.train.total) == (
+        1000,
+        1000,
+        2000,
+    )
+    assert (cascade.rpn.beta, cascade.rpn.inside_only) == (1 / 9, True)
+    assert [stage.matcher.positive for stage in cascade.stages] == [0.5, 0.6, 0.7]
+    assert [stage.weight for stage in cascade.stages] == [1, 0.5, 0.25]
+    assert [stage.stds[0] for stage in cascade.stages] == [0.1, 0.05, 0.033]
+    assert [stage.stds[3] for stage in cascade.stages] == [0.2, 0.1, 0.067]
+    head = cascade.box_head
+    assert (head.convolutions, head.layers, head.width, head.decoded) == (4, 1, 1024, True)
+
+
 def test_every_experiment_says_its_command():
     for name in EXPERIMENTS:
         head = (ROOT / "experiment" / f"{name}.yaml").read_text()

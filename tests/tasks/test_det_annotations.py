@@ -1,10 +1,12 @@
 """Annotation files: what is read, what is mended, and what is refused, naming file and id."""
 
+import gc
 import json
 
 import numpy as np
 import pytest
 from detection import annotation, polygon, run_lengths
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from tasks.detection.annotations import image_truth, instance_masks, read_annotations
@@ -40,6 +42,13 @@ def read(tmp_path, content, names=None, masks=True):
     return read_annotations(path, names, masks)
 
 
+def as_coco(content):
+    coco = COCO()
+    coco.dataset = content
+    coco.createIndex()
+    return coco
+
+
 def test_a_sound_file(tmp_path):
     """Category ids with gaps, images out of order, polygons and both kinds of run lengths."""
     content = plain(
@@ -58,20 +67,38 @@ def test_a_sound_file(tmp_path):
     assert truth.size == (HEIGHT, WIDTH)
     np.testing.assert_array_equal(truth.boxes, [BOX] * 3)
     np.testing.assert_array_equal(truth.areas, [300, 111.5, 300])
-    coco = COCO()
-    coco.dataset = content
-    coco.createIndex()
+    coco = as_coco(content)
     wanted = np.stack([coco.annToMask(a) for a in content["annotations"]])
     np.testing.assert_array_equal(instance_masks(full, full.instances), wanted)
     assert instance_masks(empty, ()).shape == (0, HEIGHT, WIDTH)
     assert image_truth(empty, masks=True).boxes.shape == (0, 4)
 
 
-def test_several_polygons_are_one_object(tmp_path):
-    parts = polygon((0, 0, 10, 10)) + polygon((20, 20, 30, 30))
-    found = read(tmp_path, plain(annotation(1, 3, 5, (0, 0, 30, 30), segmentation=parts)))
-    record = found.images[0]
-    assert instance_masks(record, record.instances).sum() == 200
+OUTLINES = {
+    "polygon": [[3.2, 4.1, 40.7, 8.9, 21.3, 35.5]],
+    "polygons": polygon((0, 0, 20.5, 10)) + polygon((10, 5, 30, 30.25)),
+    "beyond the image": [[-9, -9, 80, 5, 30, 60]],
+    "uncompressed": uncompressed(),
+    "compressed": run_lengths(MASK),
+}
+
+
+@pytest.mark.parametrize("outline", OUTLINES.values(), ids=OUTLINES)
+def test_outlines_are_those_of_pycocotools(tmp_path, outline):
+    """Also the area, where none is annotated; without outlines it is the box's."""
+    content = plain(annotation(1, 3, 5, BOX, segmentation=outline))
+    del content["annotations"][0]["area"]
+    runs = as_coco(content).annToRLE(content["annotations"][0])
+    record = read(tmp_path, content).images[0]
+    truth = image_truth(record, masks=True)
+    counts = runs["counts"]  # bytes, or a text where the file has it so
+    assert truth.masks == (counts.encode() if isinstance(counts, str) else counts,)
+    assert truth.areas == [coco_mask.area(runs)]
+    np.testing.assert_array_equal(
+        instance_masks(record, record.instances), [coco_mask.decode(runs)]
+    )
+    boxes = image_truth(read(tmp_path, content, masks=False).images[0], masks=False)
+    assert (boxes.masks, boxes.areas.tolist()) == (None, [300])
 
 
 def test_boxes_alone_need_no_outline(tmp_path):
@@ -103,7 +130,53 @@ def test_what_is_mended_is_noted(tmp_path, changes, note):
         assert 0 <= y0 < y1 <= HEIGHT
 
 
+def test_many_faults_are_one_note(tmp_path):
+    """An object with two short polygons is one object."""
+    short = {"segmentation": [[1, 1, 5, 5], [], *polygon(BOX)]}
+    objects = [annotation(number, 7, 5, BOX, **short) for number in (4, 5, 6)]
+    (note,) = read(tmp_path, plain(*objects)).notes
+    assert note.startswith("3 objects had a polygon of fewer than three points")
+    assert note.endswith("(the first: annotation 4 of image 7, b.jpg)")
+
+
+def test_boxes_within_the_image_are_exact(tmp_path):
+    x, y, width, height = 0.1, 0.2, 59.9, 30.7
+    (image, _) = read(tmp_path, plain(annotation(1, 3, 5, BOX, bbox=[x, y, width, height]))).images
+    assert image_truth(image, masks=True).boxes.tolist() == [[x, y, x + width, y + height]]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_is_as_before(tmp_path, enabled):
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(DatasetError):
+            read(tmp_path, "{")
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+
+
+def runs_of(counts):
+    return {"segmentation": {"size": [HEIGHT, WIDTH], "counts": counts}}
+
+
 BAD_OBJECTS = [
+    ({"category_id": [5]}, "category [5]"),
+    ({"image_id": [3]}, "of image [3], which the file does not list"),
+    ({"bbox": [10**400, 2, 3, 4]}, "expected x, y, width, height"),
+    ({"bbox": [float("nan"), 2, 3, 4]}, "expected x, y, width, height"),
+    ({"area": "12"}, "area '12'"),
+    ({"area": -1}, "area -1"),
+    ({"area": float("nan")}, "area nan"),
+    ({"iscrowd": "0"}, "iscrowd '0'"),
+    ({"segmentation": [1, 2, 3, 4, 5, 6]}, "of type list"),
+    ({"segmentation": [["1", "2", "3", "4", "5", "6"]]}, "pairs x, y"),
+    ({"segmentation": [[[1, 2], [3, 4], [5, 6]]]}, "pairs x, y"),
+    ({"segmentation": [[1, 2, 3, float("nan"), 5, 6]]}, "nan or beyond"),
+    ({"segmentation": [[1, 2, 1e9, 4, 5, 6]]}, "nan or beyond"),
+    (runs_of(["a", 2]), "whole numbers from 0"),
+    (runs_of([-100, HEIGHT * WIDTH + 100]), "whole numbers from 0"),
+    (runs_of([0.5, HEIGHT * WIDTH - 0.5]), "whole numbers from 0"),
     ({"category_id": 6}, "category 6"),
     ({"image_id": 99}, "of image 99, which the file does not list"),
     ({"bbox": [1, 2, 3]}, "expected x, y, width, height"),
@@ -113,7 +186,7 @@ BAD_OBJECTS = [
     ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "pairs x, y"),
     ({"segmentation": [[1, 2, 3, 4, "x", 6]]}, "pairs x, y"),
     ({"segmentation": {"size": [WIDTH, HEIGHT], "counts": "abc"}}, "run lengths for height"),
-    ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [5, 5]}}, "run lengths of 10 pixels"),
+    (runs_of([5, 5]), "run lengths of 10 pixels"),
     ({"segmentation": {"size": [HEIGHT, WIDTH]}}, "neither a list nor a text"),
 ]
 
@@ -131,6 +204,16 @@ def without(key):
 
 BAD_FILES = [
     ("{", "cannot be read as JSON"),
+    (json.dumps(plain())[:-9], "cannot be read as JSON"),
+    ("[" * 100_000, "cannot be read as JSON"),
+    ('"a"', "it holds a str"),
+    ("{}", "it holds nothing"),
+    (dict.fromkeys(map(str, range(100)), 0), "keys 0, 1, 2, 3, 4, 5, 6, 7 and more"),
+    (plain() | {"categories": [{"id": "x", "name": "a"}]}, "has the id 'x'"),
+    (plain() | {"categories": [{"id": i, "name": "a"} for i in (1, 2)]}, "the name 'a'"),
+    (plain() | {"images": [{"id": [1], "file_name": "a.jpg"}]}, "has the id [1]"),
+    (plain() | {"images": [{"id": 1, "file_name": 5}]}, "has the file_name 5"),
+    (plain(annotation("z", 3, 5, BOX)), "has the id 'z'"),
     ("[]", "no COCO instances file: it holds a list"),
     (without("categories"), "keys images, annotations"),
     ({"info": 1}, "keys info"),
@@ -154,9 +237,13 @@ def test_a_wrong_file_is_named(tmp_path, content, fault):
     assert fault in str(caught.value)
 
 
-def test_run_lengths_that_break_off_are_named_when_decoded(tmp_path):
-    broken = {"size": [HEIGHT, WIDTH], "counts": run_lengths(MASK)["counts"][:3]}
-    record = read(tmp_path, plain(annotation(17, 3, 5, BOX, segmentation=broken))).images[0]
+COUNTS = run_lengths(MASK)["counts"]
+
+
+@pytest.mark.parametrize("counts", [*(COUNTS[:n] for n in range(len(COUNTS))), "é", COUNTS + "1"])
+def test_run_lengths_that_break_off_are_named_when_decoded(tmp_path, counts):
+    content = plain(annotation(17, 3, 5, BOX, **runs_of(counts)))
+    record = read(tmp_path, content).images[0]
     with pytest.raises(DatasetError, match="Annotation 17 of image 3"):
         instance_masks(record, record.instances)
 

@@ -1,6 +1,7 @@
-"""Figures, results files and mistakes of detections, against pycocotools and by hand."""
+"""Figures and results files of detections, against pycocotools."""
 
 import contextlib
+import dataclasses
 import io
 import json
 
@@ -12,7 +13,6 @@ from pycocotools.cocoeval import COCOeval
 
 from tasks.detection.coco import coco_figures, coco_results
 from tasks.detection.figures import class_values, figure_values
-from tasks.detection.mistakes import KINDS, mistakes
 from tasks.detection.records import ImageDetections, ImageTruth
 
 SIZE = (120, 160)
@@ -46,7 +46,7 @@ def scene(image_id, objects=5, found=30, seed=None, crowds=True):
     boxes = boxes_of(rng, objects)
     labels = rng.integers(0, CLASSES - 1, objects)
     crowd = (rng.random(objects) < 0.2) & crowds
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * 0.7
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) * 4 ** rng.uniform(-1, 1, objects)  # not boxes'
     truth = ImageTruth(image_id, SIZE, boxes, labels, crowd, areas, masks_of(boxes))
     source = rng.integers(0, max(1, objects), found if objects else 0)
     near = boxes[source] + rng.normal(0, 3, (len(source), 4))
@@ -58,6 +58,13 @@ def scene(image_id, objects=5, found=30, seed=None, crowds=True):
     order = rng.permutation(len(place))
     place, kinds = place[order], kinds[order]
     return truth, ImageDetections(image_id, SIZE, place, scores, kinds, masks_of(place))
+
+
+def without_objects(one):
+    """The same image with nothing in it."""
+    columns = ("boxes", "labels", "masks", "scores", "crowd", "areas")
+    emptied = {name: getattr(one, name)[:0] for name in columns if hasattr(one, name)}
+    return dataclasses.replace(one, **emptied)
 
 
 def plain_truth(truths):
@@ -97,6 +104,8 @@ def by_pycocotools(truths, detections, kind):
 SPLITS = {
     "usual": [scene(i) for i in range(8)],
     "crowded": [scene(1, objects=3, found=150), scene(2, objects=20, found=5)],
+    "more than a hundred": [scene(3, objects=1, found=140), scene(4, objects=2, found=300)],
+    "unordered images": [scene(9, found=60), scene(4), scene(7), scene(2)],
     "empty images": [scene(1), scene(2, objects=0), scene(3, found=0), scene(4)],
     "few": [scene(5, objects=1, found=2)],
 }
@@ -110,6 +119,7 @@ def test_figures_are_those_of_pycocotools(split, kind):
     evaluation = by_pycocotools(truths, detections, kind)
     wanted = np.where(evaluation.stats < 0, np.nan, evaluation.stats)
     np.testing.assert_allclose([getattr(found, name) for name in STATS], wanted, atol=1e-6)
+    assert found.ap50 > 0.05  # there is something to agree on
     precision = evaluation.eval["precision"][:, :, :, 0, 2]
     for label in range(CLASSES):
         own = precision[:, :, label]
@@ -118,18 +128,56 @@ def test_figures_are_those_of_pycocotools(split, kind):
             assert np.isnan(found.precision[..., label]).all()
         else:
             np.testing.assert_allclose(found.class_ap[label], own.mean(), atol=1e-6)
-            np.testing.assert_allclose(found.precision[0, :, label], own[0], atol=1e-6)
-            np.testing.assert_allclose(found.precision[2, :, label], own.mean(0), atol=1e-6)
+            np.testing.assert_allclose(found.class_ap50[label], own[0].mean(), atol=1e-6)
+            curves = np.stack([own[0], own[5], own.mean(0)])
+            np.testing.assert_allclose(found.precision[..., label], curves, atol=1e-6)
 
 
 def test_no_detection_at_all():
     truth, one = scene(1)
-    nothing = ImageDetections(1, SIZE, one.boxes[:0], one.scores[:0], one.labels[:0], ())
-    for detections in ([], [nothing]):
+    for detections in ([], [without_objects(one)]):
         for kind in ("bbox", "segm"):
             figures = coco_figures([truth], detections, CLASSES, kind)
             assert figures.ap == figures.ap50 == figures.ar100 == 0
-    assert mistakes([truth], [nothing], CLASSES).counts["missed"] == (~truth.crowd).sum()
+
+
+def test_splits_hold_what_they_are_for():
+    truths, detections = zip(*SPLITS["more than a hundred"], strict=True)
+    assert all(np.bincount(one.labels).max() > 100 for one in detections)
+    truths, detections = zip(*SPLITS["usual"], strict=True)
+    scores = np.concatenate([one.scores for one in detections])
+    assert len(np.unique(scores)) < len(scores)
+    assert any(truth.crowd.any() for truth in truths)
+    areas = np.concatenate([truth.areas for truth in truths])
+    assert (np.histogram(areas, [0, 32**2, 96**2, np.inf])[0] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_images_without_detections_may_be_left_out(kind):
+    truths, detections = (list(part) for part in zip(*SPLITS["usual"], strict=True))
+    absent = coco_figures(truths, detections[2:], CLASSES, kind)
+    emptied = [without_objects(one) for one in detections[:2]]
+    empty = coco_figures(truths, emptied + detections[2:], CLASSES, kind)
+    assert absent.ar100 < coco_figures(truths, detections, CLASSES, kind).ar100
+    for name in STATS:
+        np.testing.assert_array_equal(getattr(absent, name), getattr(empty, name))
+
+
+def test_a_class_of_crowds_alone_and_a_split_without_objects_have_no_figures():
+    truth, one = scene(1)
+    crowds = dataclasses.replace(truth, crowd=np.ones(len(truth.labels), bool))
+    for nothing in (crowds, without_objects(truth)):
+        figures = coco_figures([nothing], [one], CLASSES, "bbox")
+        assert all(np.isnan(getattr(figures, name)) for name in STATS)
+        assert np.isnan(figures.class_ap).all()
+    assert np.isnan(coco_figures([], [], CLASSES, "bbox").ap)
+
+
+def test_nothing_is_printed_or_logged(capfd, caplog):
+    caplog.set_level("INFO")
+    coco_figures(*(list(part) for part in zip(*SPLITS["usual"], strict=True)), CLASSES, "bbox")
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 def test_detections_of_a_strange_image_are_refused():
@@ -139,6 +187,36 @@ def test_detections_of_a_strange_image_are_refused():
         coco_figures([truth], [strange], CLASSES, "bbox")
 
 
+def test_images_that_come_twice_are_refused():
+    truth, one = scene(1)
+    for truths, detections in (([truth, truth], [one]), ([truth], [one, one])):
+        with pytest.raises(ValueError, match=r"more than once: \[1\]"):
+            coco_figures(truths, detections, CLASSES, "bbox")
+
+
+def test_strange_classes_and_absent_masks_are_refused():
+    truth, one = scene(1)
+    with pytest.raises(ValueError, match="of 2 classes"):
+        coco_figures([truth], [one], 2, "bbox")
+    without = dataclasses.replace(one, masks=None)
+    with pytest.raises(ValueError, match="image 1 has boxes only"):
+        coco_figures([truth], [without], CLASSES, "segm")
+
+
+def test_results_hold_what_the_format_asks_for():
+    _, one = scene(1)
+    box, mask = (coco_results([one], range(10, 10 + CLASSES), kind)[0] for kind in ("bbox", "segm"))
+    x0, y0, x1, y1 = one.boxes[0].tolist()
+    common = {
+        "image_id": 1,
+        "category_id": 10 + one.labels[0],
+        "score": pytest.approx(one.scores[0]),
+    }
+    assert box == common | {"bbox": pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=1e-4)}
+    segmentation = {"size": list(SIZE), "counts": one.masks[0].decode()}
+    assert mask == common | {"segmentation": segmentation}
+
+
 def test_names_of_figures():
     truths, detections = (list(part) for part in zip(*SPLITS["few"], strict=True))
     figures = {"box": coco_figures(truths, detections, CLASSES, "bbox")}
@@ -146,89 +224,3 @@ def test_names_of_figures():
     assert {"test/box_ap", "test/box_ap50", "test/box_ar100"} <= set(values)
     assert all(np.isfinite(value) for value in values.values())
     assert len(class_values(figures, "test", [f"c{i}" for i in range(CLASSES)])) == 1
-
-
-def test_a_perfect_detector_makes_no_mistakes():
-    truths = [scene(i, crowds=False)[0] for i in range(4)]
-    detections = [
-        ImageDetections(
-            t.image_id,
-            SIZE,
-            t.boxes.astype(np.float32),
-            np.linspace(1, 0.5, len(t.boxes), dtype=np.float32),
-            t.labels,
-            t.masks,
-        )
-        for t in truths
-    ]
-    found = mistakes(truths, detections, CLASSES)
-    assert found.ap50 == pytest.approx(1)
-    assert found.counts == dict.fromkeys(KINDS, 0)
-    assert found.gains == pytest.approx(dict.fromkeys(KINDS, 0.0), abs=1e-9)
-
-
-@pytest.mark.parametrize("split", ["usual", "empty images", "few"])
-def test_the_average_precision_of_mistakes_is_cocos(split):
-    truths, detections = (list(part) for part in zip(*SPLITS[split], strict=True))
-    wanted = coco_figures(truths, detections, CLASSES, "bbox").ap50
-    assert mistakes(truths, detections, CLASSES).ap50 == pytest.approx(wanted, abs=0.02)
-
-
-TWO = ImageTruth(
-    1,
-    SIZE,
-    np.array([[0.0, 0, 20, 20], [60, 60, 80, 80]]),
-    np.array([0, 1]),
-    np.zeros(2, bool),
-    np.array([400.0, 400]),
-    None,
-)
-FIRST = ([0, 0, 20, 20], 0.95, 0)
-SECOND = ([60, 60, 80, 80], 0.8, 1)
-
-
-def judged(*found):
-    boxes, scores, labels = zip(*found, strict=True)
-    one = ImageDetections(
-        1,
-        SIZE,
-        np.array(boxes, np.float32),
-        np.array(scores, np.float32),
-        np.array(labels, np.int64),
-        None,
-    )
-    return mistakes([TWO], [one], 2)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "kind"),
-    [
-        (([60, 60, 80, 80], 0.9, 0), "classification"),
-        (([60, 60, 80, 68], 0.9, 1), "localisation"),
-        (([60, 60, 80, 68], 0.9, 0), "both"),
-        (([61, 60, 80, 80], 0.7, 1), "duplicate"),
-        (([100, 100, 120, 110], 0.9, 1), "background"),
-    ],
-)
-def test_each_kind_of_mistake_by_hand(wrong, kind):
-    found = judged(FIRST, wrong, SECOND)
-    expected = dict.fromkeys(KINDS, 0) | {kind: 1}
-    assert found.counts == expected
-    others = {name: gain for name, gain in found.gains.items() if name != kind}
-    assert others == pytest.approx(dict.fromkeys(others, 0.0), abs=1e-9)
-    if kind in ("localisation", "background"):  # of the second class, and above its right one
-        assert found.gains[kind] == pytest.approx(0.25, abs=0.01)
-
-
-def test_missed_objects():
-    found = judged(FIRST)
-    assert found.ap50 == pytest.approx(0.5)
-    assert found.counts == dict.fromkeys(KINDS, 0) | {"missed": 1}
-    assert found.gains["missed"] == pytest.approx(0.5)
-    meant = judged(FIRST, ([60, 60, 80, 68], 0.9, 1))
-    assert meant.counts["missed"] == 0
-    assert meant.gains["localisation"] == pytest.approx(0.5)
-
-
-def test_weak_detections_are_not_counted():
-    assert judged(FIRST, SECOND, ([100, 100, 120, 110], 0.2, 1)).counts["background"] == 0
