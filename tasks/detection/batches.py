@@ -1,9 +1,15 @@
-"""Batches of pictures of similar shape, so that little of a batch is padding."""
+"""Batches: of pictures of similar shape, so that little of a batch is padding."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Sampler
+
+from tasks.detection.detector import padded_size
+from tasks.training.loaders import Sample
 
 
 class ShapeBatches(Sampler[list[int]]):
@@ -59,3 +65,27 @@ class ShapeBatches(Sampler[list[int]]):
 
     def _own(self, step: list[int]) -> list[int]:
         return step[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
+
+
+def as_batch(samples: list[Sample]) -> dict[str, Any]:
+    """Images padded to one size, and the objects of each."""
+    sizes = [(s["image"].shape[0], s["image"].shape[1]) for s in samples]
+    height, width = padded_size(sizes)
+    batch: dict[str, Any] = {
+        "image": torch.stack([_padded(s["image"], height, width) for s in samples]),
+        "size": sizes,
+        "boxes": [s["boxes"] for s in samples],
+        "labels": [s["labels"] for s in samples],
+    }
+    if "masks" in samples[0]:
+        batch["masks"] = [s["masks"] for s in samples]
+    return batch
+
+
+def _padded(image: Tensor, height: int, width: int) -> Tensor:
+    return F.pad(image, (0, 0, 0, width - image.shape[1], 0, height - image.shape[0]))
+
+
+def as_scenes(samples: list[Sample]) -> dict[str, Any]:
+    """Samples of evaluation, which have many sizes, in a list."""
+    return {"scenes": samples}

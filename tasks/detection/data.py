@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler
 
 from tasks.detection.annotations import Annotations, ImageRecord, image_truth, read_annotations
-from tasks.detection.batches import ShapeBatches
+from tasks.detection.batches import ShapeBatches, as_batch, as_scenes
 from tasks.detection.datasets import AnnotatedImages, ShapeObjects, scene_truth
-from tasks.detection.detector import padded_size
 from tasks.detection.records import ImageTruth
 from tasks.detection.settings import Kind, published
 from tasks.detection.transforms import DetRecipe, EvalTransform, TrainTransform
@@ -67,7 +64,7 @@ class DetectionData(TaskData):
     def collate(samples: Sequence[Sample]) -> dict[str, Any]:
         """Batch training samples, padded to one size; evaluation's stay a list under `scenes`."""
         viewed = any("view" in sample for sample in samples)
-        return collate(samples, _as_scenes if viewed else _as_batch)
+        return collate(samples, as_scenes if viewed else as_batch)
 
 
 class Shapes(DetectionData):
@@ -233,26 +230,3 @@ def _check_files(folder: Path, records: Sequence[ImageRecord]) -> None:
             f"{', '.join(lost[:_NAMED])}{more}. Add them, take them out of the annotations, or "
             "name their folder with dataset.splits.<split>.images=..."
         )
-
-
-def _as_batch(samples: list[Sample]) -> dict[str, Any]:
-    """Images padded to one size, and the objects of each."""
-    sizes = [(s["image"].shape[0], s["image"].shape[1]) for s in samples]
-    height, width = padded_size(sizes)
-    batch: dict[str, Any] = {
-        "image": torch.stack([_padded(s["image"], height, width) for s in samples]),
-        "size": sizes,
-        "boxes": [s["boxes"] for s in samples],
-        "labels": [s["labels"] for s in samples],
-    }
-    if "masks" in samples[0]:
-        batch["masks"] = [s["masks"] for s in samples]
-    return batch
-
-
-def _padded(image: Tensor, height: int, width: int) -> Tensor:
-    return F.pad(image, (0, 0, 0, width - image.shape[1], 0, height - image.shape[0]))
-
-
-def _as_scenes(samples: list[Sample]) -> dict[str, Any]:
-    return {"scenes": samples}

@@ -9,10 +9,9 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.nn import functional as F
 
+from tasks.detection.mistakes import COUNTED_FROM
 from tasks.detection.records import ImageDetections, ImageTruth, Size
 
-LEAST_SCORE = 0.3
-"""Detections below it are neither shown nor judged."""
 RIGHT, WRONG, NEITHER = 1, -1, 0
 """Verdicts; a crowd, and what is found in one, is neither."""
 _LONGEST = 480
@@ -128,7 +127,7 @@ def judged(truth: ImageTruth, detections: ImageDetections) -> tuple[Objects, Obj
     The best detection first, each takes the free object of its class that it overlaps most, from
     an IoU of 0.5 on; a detection half of which lies in a crowd of its class does not count.
     """
-    shown = int((detections.scores >= LEAST_SCORE).sum())  # the first ones
+    shown = int((detections.scores >= COUNTED_FROM).sum())  # the first ones
     boxes, labels = detections.boxes[:shown].astype(float), detections.labels[:shown]
     overlaps = _overlaps(boxes, truth.boxes, truth.crowd)
     overlaps[labels[:, None] != truth.labels] = 0

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tasks.detection.examples import NEITHER, RIGHT, WRONG, Example, Objects
 from tasks.detection.labels import Box, place_labels
+from tasks.detection.mistakes import COUNTED_FROM
 from tasks.reporting.drawing import DPI, INK, SOFT, as_png, bare, new_figure, short, styled
 from tasks.reporting.page import Picture
+from tasks.reporting.palette import Palette
 
 Colour = tuple[float, float, float]
 
@@ -37,7 +38,7 @@ _DASHES = (0, (3, 2))
 class _Look:
     """What drawing needs to know of the classes."""
 
-    palette: NDArray[np.uint8]
+    palette: Palette
     names: Sequence[str]
 
     def colour(self, objects: Objects, which: int) -> Colour:
@@ -48,7 +49,7 @@ class _Look:
 
 @styled
 def examples_picture(
-    examples: Sequence[Example], palette: NDArray[np.uint8], names: Sequence[str]
+    examples: Sequence[Example], palette: Palette, names: Sequence[str]
 ) -> Picture:
     """Two images per row, each with its true objects and, at the right, the detections.
 
@@ -75,9 +76,9 @@ def examples_picture(
         top += height
     caption = (
         "The first images of the split, then the ones that went worst: the truth at the left, "
-        "detections that score 0.3 or more at the right. Dashed boxes and crosses are mistakes: "
-        "objects that were missed, and detections that overlap no free object of their class by "
-        "an IoU of 0.5. Labels without room are left out."
+        f"detections that score {COUNTED_FROM} or more at the right. Dashed boxes and crosses are "
+        "mistakes: objects that were missed, and detections that overlap no free object of their "
+        "class by an IoU of 0.5. Labels without room are left out."
     )
     return Picture("examples", as_png(figure), "Images with true and detected objects", caption)
 
@@ -85,7 +86,6 @@ def examples_picture(
 def _inches(figure: Figure, axes: Axes, height: float) -> Axes:
     """Let an axes cover the figure, with inches from the upper left corner as coordinates."""
     figure.set_layout_engine("none")
-    figure.set_dpi(DPI)
     bare(axes)
     axes.set_position((0, 0, 1, 1))
     axes.set(xlim=(0, _WIDTH), ylim=(height, 0), autoscale_on=False)
@@ -94,7 +94,7 @@ def _inches(figure: Figure, axes: Axes, height: float) -> Axes:
 
 def _aspect(example: Example) -> float:
     height, width = example.image.shape[:2]
-    return min(max(width / height, _STEEPEST), _FLATTEST)
+    return float(min(max(width / height, _STEEPEST), _FLATTEST))
 
 
 def _row_height(row: Sequence[Example]) -> float:
@@ -143,9 +143,7 @@ def _draw_panel(
             _draw_label(canvas, place, text, look.colour(objects, i))
 
 
-def _tinted(
-    image: NDArray[np.uint8], objects: Objects, palette: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def _tinted(image: NDArray[np.uint8], objects: Objects, palette: Palette) -> NDArray[np.uint8]:
     """The image with the masks, if there are some, in the colours of their classes."""
     if objects.masks is None:
         return image
@@ -182,10 +180,11 @@ def _label(objects: Objects, which: int, names: Sequence[str]) -> str:
 
 
 def _text_width(canvas: Axes, text: str) -> float:
-    renderer = canvas.get_figure().canvas.get_renderer()
+    drawn = canvas.text(0, 0, text, fontsize=_FONT)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        width, *_ = renderer.get_text_width_height_descent(text, FontProperties(size=_FONT), False)
+        width = drawn.get_window_extent(dpi=DPI).width
+    drawn.remove()
     return float(width) / DPI
 
 

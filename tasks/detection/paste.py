@@ -51,4 +51,5 @@ def _weights(pixels: slice, low: float, high: float, cells: int) -> NDArray[np.f
     centres = np.arange(pixels.start, pixels.stop, dtype=np.float32) + 0.5
     place = (centres - low) * (cells / max(high - low, _LEAST_SIDE)) - 0.5
     distance = np.abs(place[:, None] - np.arange(cells, dtype=np.float32))
-    return np.maximum(0, 1 - distance).astype(np.float32)
+    weights: NDArray[np.float32] = np.maximum(0, 1 - distance).astype(np.float32)
+    return weights

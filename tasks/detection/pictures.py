@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from tasks.detection.coco import CocoFigures
@@ -35,13 +36,14 @@ def precision_recall_picture(figures: CocoFigures, names: Sequence[str], kind: s
     curves = figures.precision[:, :, defined]
     recall = np.linspace(0, 1, curves.shape[1])
     caption = f"Mean over the {curves.shape[2]} classes that occur."
-    if 1 < len(names) <= MOST_CURVES and curves.size:
-        lines = axes.plot(recall, curves[0], color=_CLASS_CURVE, linewidth=0.8)
+    if curves.size:
+        _draw_means(axes, recall, curves.mean(2), figures)
+    if curves.shape[2] > 1 and len(names) <= MOST_CURVES:
+        lines = axes.plot(recall, curves[0], color=_CLASS_CURVE, linewidth=0.8, zorder=1.5)
         lines[0].set_label("one class, IoU 0.5")
         caption += " The pale lines are single classes at an IoU of 0.5."
     if curves.size:
-        _draw_means(axes, recall, curves.mean(2), figures)
-        axes.legend(loc="lower left", fontsize=8)
+        axes.legend(fontsize=8)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"Precision and recall of {KIND_NAMES[kind]}")
     alt = f"Precision over recall of {KIND_NAMES[kind]}"
@@ -65,7 +67,8 @@ def class_ap_picture(figures: Figures, names: Sequence[str]) -> Picture:
     """Bars of the AP of each class, best first; boxes and masks side by side.
 
     Args:
-        figures: by kind, of which the first one sorts; classes without objects are left out.
+        figures: by kind, of which the first one sorts; classes without objects, which are not
+            all, are left out.
         names: of the classes.
     """
     sorting = next(iter(figures.values())).class_ap
@@ -82,6 +85,8 @@ def class_ap_picture(figures: Figures, names: Sequence[str]) -> Picture:
     for colour, found in zip(COLOURS, figures.values(), strict=False):
         if np.isfinite(found.ap):
             axes[0, 0].axvline(found.ap, color=colour, linestyle="--", linewidth=0.9)
+    for number in axes[0, 0].texts:  # the lines may run behind them
+        number.set_path_effects([withStroke(linewidth=2, foreground="white")])
     axes[0, 0].set_xlabel("average precision")
     return Picture("class_ap", as_png(figure), "Average precision of each class", caption)
 

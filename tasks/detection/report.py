@@ -56,7 +56,8 @@ def report_sections(summary: TestSummary) -> list[Section]:
     if summary.examples:
         picture = examples_picture(summary.examples, summary.palette, names)
         sections.append(Section("Examples", pictures=[picture]))
-    curves = [precision_recall_picture(found, names, kind) for kind, found in figures.items()]
+    drawn = {kind: found for kind, found in figures.items() if not isnan(found.ap)}
+    curves = [precision_recall_picture(found, names, kind) for kind, found in drawn.items()]
     return [
         *sections,
         Section("Figures", tables=[_figure_table(figures)]),
@@ -64,7 +65,7 @@ def report_sections(summary: TestSummary) -> list[Section]:
         Section(
             "Per class",
             tables=[_class_table(figures, names)],
-            pictures=[class_ap_picture(figures, names)],
+            pictures=[class_ap_picture(drawn, names)] if drawn else [],
         ),
         Section(
             "Mistakes",
