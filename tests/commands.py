@@ -35,3 +35,11 @@ class Ended:
     @property
     def results(self) -> dict:
         return json.loads((self.folder / "results.json").read_text())
+
+
+def refused(ended: Ended, *parts: str) -> None:
+    """The command failed with a message, not a traceback, that holds all parts."""
+    assert ended.code == 1, ended.out
+    assert "Traceback" not in ended.err, ended.err
+    for part in parts:
+        assert part in ended.err, ended.err

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tasks.detection.mistakes import COUNTED_FROM
+from tasks.detection.overlaps import box_overlaps
 from tasks.detection.records import ImageDetections, ImageTruth, Size
 
 RIGHT, WRONG, NEITHER = 1, -1, 0
 """Verdicts; a crowd, and what is found in one, is neither."""
 _LONGEST = 480
-_MOST_SHOWN = 30
+_MOST_SHOWN = 60
 _OVERLAP = 0.5
 
 
@@ -129,7 +130,7 @@ def judged(truth: ImageTruth, detections: ImageDetections) -> tuple[Objects, Obj
     """
     shown = int((detections.scores >= COUNTED_FROM).sum())  # the first ones
     boxes, labels = detections.boxes[:shown].astype(float), detections.labels[:shown]
-    overlaps = _overlaps(boxes, truth.boxes, truth.crowd)
+    overlaps = box_overlaps(boxes, truth.boxes, truth.crowd)
     overlaps[labels[:, None] != truth.labels] = 0
     true = np.where(truth.crowd, NEITHER, WRONG)
     found = np.full(len(boxes), WRONG)
@@ -141,17 +142,6 @@ def judged(truth: ImageTruth, detections: ImageDetections) -> tuple[Objects, Obj
             found[i] = NEITHER
     scores = detections.scores[:shown].astype(float)
     return Objects(truth.boxes, truth.labels, true), Objects(boxes, labels, found, scores)
-
-
-def _overlaps(
-    boxes: NDArray[np.float64], others: NDArray[np.float64], crowd: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """IoU (n, m) of boxes (n, 4) with others (m, 4); with crowds the share of the box in them."""
-    if not (len(boxes) and len(others)):
-        return np.zeros((len(boxes), len(others)))
-    sides = [np.hstack([b[:, :2], b[:, 2:] - b[:, :2]]).astype(float) for b in (boxes, others)]
-    overlaps: NDArray[np.float64] = coco_mask.iou(*sides, crowd.astype(np.uint8))
-    return overlaps
 
 
 def _error(true: NDArray[np.int64], found: NDArray[np.int64]) -> tuple[float, int]:

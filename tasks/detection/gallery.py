@@ -86,6 +86,7 @@ def examples_picture(
 def _inches(figure: Figure, axes: Axes, height: float) -> Axes:
     """Let an axes cover the figure, with inches from the upper left corner as coordinates."""
     figure.set_layout_engine("none")
+    figure.set_dpi(DPI)  # texts are measured as they will be drawn
     bare(axes)
     axes.set_position((0, 0, 1, 1))
     axes.set(xlim=(0, _WIDTH), ylim=(height, 0), autoscale_on=False)
@@ -183,7 +184,7 @@ def _text_width(canvas: Axes, text: str) -> float:
     drawn = canvas.text(0, 0, text, fontsize=_FONT)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        width = drawn.get_window_extent(dpi=DPI).width
+        width = drawn.get_window_extent().width
     drawn.remove()
     return float(width) / DPI
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from tasks.detection.coco import check_images
+from tasks.detection.overlaps import box_overlaps
 from tasks.detection.records import ImageDetections, ImageTruth
 
 Floats = NDArray[np.float64]
@@ -106,7 +106,8 @@ def _judge(
     truth: ImageTruth, found: ImageDetections, first: int, iou: float, background_iou: float
 ) -> _Judged:
     """Judge the detections of one image, whose objects are numbered from `first`."""
-    overlaps = _overlaps(found.boxes, truth.boxes, truth.crowd)
+    # The last column, of no object, is 0, so that no row is empty.
+    overlaps = np.pad(box_overlaps(found.boxes, truth.boxes, truth.crowd), ((0, 0), (0, 1)))
     same = found.labels[:, None] == np.append(truth.labels, _NONE)
     crowd = np.append(truth.crowd, False)
     own = np.where(same & ~crowd, overlaps, 0.0)
@@ -142,19 +143,6 @@ def _taken(overlaps: Floats, scores: NDArray[np.float32], iou: float) -> Ints:
             taken[row] = column
             free[:, column] = 0
     return taken
-
-
-def _overlaps(boxes: NDArray[np.float32], others: Floats, crowd: NDArray[np.bool_]) -> Floats:
-    """IoU of boxes (n, 4) with others (m, 4); with crowds the share of the box in them.
-
-    Returns:
-        (n, m + 1); the last column, of no object, is 0, so that no row is empty.
-    """
-    overlaps = np.zeros((len(boxes), len(others) + 1))
-    if len(boxes) and len(others):
-        sides = [np.hstack([b[:, :2], b[:, 2:] - b[:, :2]]).astype(float) for b in (boxes, others)]
-        overlaps[:, :-1] = coco_mask.iou(*sides, crowd.astype(np.uint8))
-    return overlaps
 
 
 def _summed(judged: _Judged, objects: Ints, class_count: int) -> Mistakes:

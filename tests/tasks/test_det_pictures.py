@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.textpath import TextPath
 from pycocotools import mask as coco_mask
 
+from tasks.detection import gallery
 from tasks.detection.coco import CocoFigures
 from tasks.detection.examples import NEITHER, RIGHT, WRONG, Examples, judged
 from tasks.detection.figures import all_figures
@@ -14,6 +16,7 @@ from tasks.detection.mistakes import mistakes
 from tasks.detection.pictures import MOST_BARS, class_ap_picture, precision_recall_picture
 from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.report import TestSummary, report_sections
+from tasks.reporting.drawing import new_figure
 from tasks.reporting.palette import generic_palette
 
 NAMES = ["$cat_{$", "a very long name " * 5, "\u4e2d"]
@@ -129,6 +132,15 @@ def test_a_label_stands_above_its_box_if_there_is_room():
     assert place_labels([(1, 1, 2, 2)], [(5, 0.2)], (0, 0, 4, 4)) == [None]  # wider than the panel
 
 
+def test_labels_are_as_wide_as_their_text():
+    figure, axes = new_figure(1, 1, gallery._WIDTH, 3)
+    canvas = gallery._inches(figure, axes[0, 0], 3)
+    outline = TextPath((0, 0), "hourglass 0.93", size=gallery._FONT).get_extents()
+    width = gallery._text_width(canvas, "hourglass 0.93")
+    assert width == pytest.approx(outline.width / 72, rel=0.08)  # glyphs are fitted to pixels
+    assert not canvas.texts
+
+
 @pytest.mark.parametrize("count", [1, 7])
 @pytest.mark.parametrize("masks", [True, False])
 def test_examples_are_drawn_with_odd_names_crowds_and_without_anything(count, masks):
@@ -139,7 +151,7 @@ def test_examples_are_drawn_with_odd_names_crowds_and_without_anything(count, ma
     picture = examples_picture(examples, PALETTE, NAMES)
     assert picture.png.startswith(b"\x89PNG")
     assert picture.size[0] == 1664
-    assert all(len(e.found.labels) <= 30 for e in examples)
+    assert all(len(e.found.labels) <= 60 for e in examples)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (20, 400), (400, 20)])

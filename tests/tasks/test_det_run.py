@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from commands import refused
 from detection import DET, DET_FILES, DET_SHAPES, annotation, write_split
 from PIL import Image
 
@@ -36,13 +37,6 @@ def change(root, split, edit):
 
 def files(root, *overrides):
     return (*DET_FILES, f"dataset.root={root}", *overrides)
-
-
-def refused(ended, *parts):
-    assert ended.code == 1, ended.out
-    assert "Traceback" not in ended.err, ended.err
-    for part in parts:
-        assert part in ended.err, ended.err
 
 
 def test_fit_on_shapes_leaves_figures_pictures_and_detections(run):

@@ -42,17 +42,23 @@ def test_a_distributed_sweep_scores_every_sample_once(tmp_path, run):
             assert metrics[name] == pytest.approx(fitted.results["metrics"][name], abs=1e-5), name
 
 
-def test_distributed_segmentation_counts_every_pixel_once(tmp_path, run):
-    fitted = run(*SEG_SHAPES)
+def same_in_two_processes(tmp_path, run, settings, *training):
+    """Train in one process, test in two; returns the folders of both."""
+    fitted = run(*settings, *training)
     best = fitted.folder / "checkpoints/best.ckpt"
-    tiny = [item for item in SEG_SHAPES if not item.startswith("trainer")]
+    tiny = [item for item in settings if not item.startswith("trainer")]
     ended = launch(tmp_path, *tiny, *DDP, "mode=test", f"ckpt={best}", "runs=distributed")
     assert ended.returncode == 0, ended.stderr
-    (file,) = tmp_path.glob("distributed/seg/*/results.json")
+    (file,) = tmp_path.glob("distributed/*/*/results.json")
     metrics = json.loads(file.read_text())["metrics"]
     for name, expected in fitted.results["metrics"].items():
         if name.startswith("test/"):
             assert metrics[name] == pytest.approx(expected, abs=1e-6), name
+    return fitted.folder, file.parent
+
+
+def test_distributed_segmentation_counts_every_pixel_once(tmp_path, run):
+    same_in_two_processes(tmp_path, run, SEG_SHAPES)
 
 
 def test_distributed_segmentation_trains(tmp_path):
@@ -66,21 +72,11 @@ def test_distributed_segmentation_trains(tmp_path):
 
 def test_distributed_detection_scores_every_image_once(tmp_path, run):
     """Figures and saved detections are those of one process; the shards are uneven."""
-    fitted = run(*DET_SHAPES, "trainer.max_epochs=3", "optim.lr=0.01")
-    best = fitted.folder / "checkpoints/best.ckpt"
-    tiny = [item for item in DET_SHAPES if not item.startswith("trainer")]
-    ended = launch(tmp_path, *tiny, *DDP, "mode=test", f"ckpt={best}", "runs=distributed")
-    assert ended.returncode == 0, ended.stderr
-    (file,) = tmp_path.glob("distributed/det/*/results.json")
-    metrics = json.loads(file.read_text())["metrics"]
-    for name, expected in fitted.results["metrics"].items():
-        if name.startswith("test/"):
-            assert metrics[name] == pytest.approx(expected, abs=1e-6), name
-    found, wanted = (
-        json.loads((folder / "detections.bbox.json").read_text())
-        for folder in (file.parent, fitted.folder)
-    )
-    assert len(found) == len(wanted) > 0
+    training = ("trainer.max_epochs=3", "optim.lr=0.01")
+    folders = same_in_two_processes(tmp_path, run, DET_SHAPES, *training)
+    counts = {len(json.loads((f / "detections.bbox.json").read_text())) for f in folders}
+    assert len(counts) == 1
+    assert counts.pop() > 0
 
 
 def test_distributed_detection_trains(tmp_path):

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
-from commands import Ended
+from commands import refused
 from PIL import Image
 from segmentation import SEG, SEG_FILES, SEG_SHAPES, random_mask, write_pair
 
@@ -34,13 +34,6 @@ def ade20k(tmp_path):
             mask = random_mask(10 + i, 48, 40 + 16 * i, highest=150)
             write_pair(root, split, f"ADE_{split}_{i:08}", mask, masks="annotations")
     return root
-
-
-def refused(ended: Ended, *parts: str) -> None:
-    assert ended.code == 1, ended.out
-    assert "Traceback" not in ended.err, ended.err
-    for part in parts:
-        assert part in ended.err, ended.err
 
 
 def test_fit_on_shapes_leaves_figures_and_pictures(run):
