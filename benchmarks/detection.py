@@ -85,7 +85,7 @@ def _torchvision(model: nn.Module, maps: list[Tensor], size: tuple[int, int]) ->
 
 
 def _models() -> tuple[nn.Module, Detector]:
-    """torchvision's model, and ours with its weights; random, but with a hundred detections."""
+    """Torchvision's model, and ours with its weights; random, but with a hundred detections."""
     theirs = maskrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=CLASSES + 1, box_detections_per_img=100
     ).eval()

@@ -11,7 +11,7 @@ _GOLDEN = 0.618034
 
 
 def generic_palette(count: int) -> Palette:
-    """Colours that can be told apart: matplotlib's, and for many classes hues far from each other."""
+    """Colours that can be told apart: those of matplotlib, for many classes hues far apart."""
     if count <= 21:
         # The strong colours of tab20 stand at even places, their pale versions at odd ones.
         listed = mpl.colormaps["tab20"]([*range(0, 20, 2), *range(1, 20, 2)])[:, :3]
