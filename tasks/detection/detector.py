@@ -60,6 +60,7 @@ class Detector(nn.Module):
             ValueError: training mode without a target per image.
         """
         batch, sizes = padded(images)
+        batch = batch.contiguous(memory_format=torch.channels_last)
         if self.training:
             if targets is None or len(targets) != len(images):
                 raise ValueError("a detector in training mode needs a target per image")
@@ -114,7 +115,7 @@ def padded(images: Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
     batch = torch.stack(
         [F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in images]
     )
-    return batch.contiguous(memory_format=torch.channels_last), sizes
+    return batch, sizes
 
 
 def padded_size(sizes: Sequence[Size]) -> Size:

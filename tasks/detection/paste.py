@@ -25,7 +25,8 @@ def pasted(masks: Tensor, boxes: Tensor, size: Size) -> Iterator[NDArray[np.uint
         size: of the image.
     """
     height, width = size
-    for mask, box in zip(masks.float().cpu().numpy(), boxes.float().tolist(), strict=True):
+    plain = masks.detach().float().cpu().numpy(), boxes.detach().tolist()
+    for mask, box in zip(*plain, strict=True):
         whole = np.zeros((width, height), np.uint8)  # column by column, as run lengths want it
         x0, y0, x1, y1 = box
         rows, columns = _pixels(y0, y1, height), _pixels(x0, x1, width)

@@ -133,6 +133,7 @@ class DetectionTask(Task):
         for group in _of_one_size(scenes):
             views = [self.pixels(scene["view"][None])[0] for scene in group]
             batch, sizes = padded(views)
+            batch = batch.contiguous(memory_format=self.pixels.memory_format)
             originals = [scene["size"] for scene in group]
             found = self.detector.detect(batch, sizes, originals)
             detections += [

@@ -276,6 +276,13 @@ def test_the_module_detects_and_gives_losses(kind):
         model.train()(images)
 
 
+def test_a_timm_model_is_a_backbone_too():
+    backbone = dcls.create_backbone("timm/resnet18", features=True)
+    model = Detector(backbone, 3, sized("mask_rcnn", 8, 16, 20, 16)).eval()
+    assert model.rpn_head.anchors.strides == (4, 8, 16, 32, 64)
+    assert model([torch.randn(3, 64, 64)])[0]["boxes"].shape[1] == 4
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 900), (33, 31)])
 def test_images_of_odd_sizes_and_none_with_an_object(size):
     model = small("cascade_mask_rcnn")
