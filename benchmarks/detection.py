@@ -19,9 +19,9 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 
 import dcls
-from tasks.detection.detector import Detector
-from tasks.detection.paste import pasted
-from tasks.detection.settings import PUBLISHED
+from tasks.detection.network.detector import Detector
+from tasks.detection.network.paste import pasted
+from tasks.detection.network.settings import PUBLISHED
 
 CLASSES = 80
 

@@ -6,8 +6,9 @@ Both sides get the same made-up split: 7.3 objects of 80 classes per image, of w
 hundred is a crowd, and 100 detections per image, half of them near objects. torchmetrics is
 `MeanAveragePrecision` as it comes but for exact recalls, with pycocotools behind it: one `update`
 with all images and one `compute`, without the figures of single classes that come with ours. Times
-are medians of interleaved repeats in one process. Memory is what the peak of a new process rises
-while it evaluates, the split itself being made before. Printed last is what `mistakes` takes, once.
+are medians of interleaved repeats in one process, in processor seconds, which other programs on the
+machine disturb less than those of a clock. Memory is what the peak of a new process rises while it
+evaluates, the split itself being made before. Printed last is what `mistakes` takes, once.
 """
 
 import argparse
@@ -22,9 +23,9 @@ import numpy as np
 import torch
 from torchmetrics.detection import MeanAveragePrecision
 
-from tasks.detection.coco import coco_figures
-from tasks.detection.mistakes import mistakes
 from tasks.detection.records import ImageDetections, ImageTruth
+from tasks.detection.scoring.coco import coco_figures
+from tasks.detection.scoring.mistakes import mistakes
 
 CLASSES, DETECTIONS, OBJECTS = 80, 100, 7.3
 HEIGHT, WIDTH = 480, 640
@@ -49,9 +50,9 @@ def main() -> None:
         print(growth(sides[chosen.memory_of]))
         return
     times = interleaved(sides, chosen.repeats)
-    start = time.perf_counter()
+    start = time.process_time()
     mistakes(*split, CLASSES)
-    report(split, times, memory, time.perf_counter() - start)
+    report(split, times, memory, time.process_time() - start)
 
 
 def made_up(images: int) -> Split:
@@ -127,14 +128,14 @@ def theirs(truths: list[ImageTruth], detections: list[ImageDetections]) -> Calla
 
 
 def interleaved(sides: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each side in turn; stops where they do not agree."""
+    """Processor seconds of each side in turn; stops where they do not agree."""
     times: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(repeats):
         values = []
         for side, evaluate in sides.items():
-            start = time.perf_counter()
+            start = time.process_time()
             values.append(evaluate())
-            times[side].append(time.perf_counter() - start)
+            times[side].append(time.process_time() - start)
         if abs(values[0] - values[1]) > 1e-6:
             raise SystemExit(f"AP {values[0]} here, {values[1]} by torchmetrics")
     return times
@@ -158,7 +159,7 @@ def report(
     truths, detections = split
     objects, found = (sum(len(one.labels) for one in images) for images in (truths, detections))
     print(f"{len(truths)} images, {objects} objects, {found} detections, {CLASSES} classes\n")
-    print("| side | seconds (median) | least and most | peak memory, MiB more |")
+    print("| side | processor seconds (median) | least and most | peak memory, MiB more |")
     print("| --- | --- | --- | --- |")
     for side, values in times.items():
         spread = f"{min(values):.1f} to {max(values):.1f}"

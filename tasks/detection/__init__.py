@@ -1,5 +1,5 @@
 """Object detection and instance segmentation."""
 
-from tasks.detection.detector import Detector, cascade_mask_rcnn, faster_rcnn, mask_rcnn
+from tasks.detection.network.detector import Detector, cascade_mask_rcnn, faster_rcnn, mask_rcnn
 
 __all__ = ["Detector", "cascade_mask_rcnn", "faster_rcnn", "mask_rcnn"]

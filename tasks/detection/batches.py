@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Sampler
 
-from tasks.detection.detector import padded_size
+from tasks.detection.network.detector import padded_size
 from tasks.training.loaders import Sample
 
 

@@ -11,11 +11,16 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from tasks.detection.annotations import Annotations, ImageRecord, image_truth, read_annotations
+from tasks.detection.annotations.reading import (
+    Annotations,
+    ImageRecord,
+    image_truth,
+    read_annotations,
+)
 from tasks.detection.batches import ShapeBatches, as_batch, as_scenes
 from tasks.detection.datasets import AnnotatedImages, ShapeObjects, scene_truth
+from tasks.detection.network.settings import Kind, published
 from tasks.detection.records import ImageTruth
-from tasks.detection.settings import Kind, published
 from tasks.detection.transforms import DetRecipe, EvalTransform, TrainTransform
 from tasks.errors import DatasetError
 from tasks.reporting.palette import Palette, generic_palette

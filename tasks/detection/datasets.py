@@ -9,9 +9,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tasks.detection.annotations import ImageRecord, instance_masks
+from tasks.detection.annotations.reading import ImageRecord, instance_masks
+from tasks.detection.annotations.segments import Masks, encoded_masks
 from tasks.detection.records import ImageTruth, Size
-from tasks.detection.segments import Masks, encoded_masks
 from tasks.detection.transforms import EvalTransform, TrainTransform, as_content
 from tasks.shapes import Scene, ShapeScenes
 from tasks.training.loaders import Sample

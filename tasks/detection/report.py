@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from tasks.detection.examples import Example
-from tasks.detection.figures import NAMES, Figures
-from tasks.detection.gallery import examples_picture
-from tasks.detection.mistakes import COUNTED_FROM, KINDS, Mistakes
-from tasks.detection.pictures import (
+from tasks.detection.pictures.curves import (
     KIND_NAMES,
     class_ap_picture,
     mistakes_picture,
     precision_recall_picture,
 )
+from tasks.detection.pictures.examples import Example
+from tasks.detection.pictures.gallery import examples_picture
+from tasks.detection.scoring.figures import NAMES, Figures
+from tasks.detection.scoring.mistakes import COUNTED_FROM, KINDS, Mistakes
 from tasks.reporting.page import Section, Table
 from tasks.reporting.palette import Palette
 

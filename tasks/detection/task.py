@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from tasks.detection.coco import Kind, coco_results
 from tasks.detection.data import DetectionData
-from tasks.detection.detector import Detector, load_weights, padded, padded_size
-from tasks.detection.examples import Examples
-from tasks.detection.figures import Figures, all_figures, class_values, figure_values
-from tasks.detection.mistakes import mistakes
-from tasks.detection.paste import run_lengths
+from tasks.detection.network.detector import Detector, load_weights, padded, padded_size
+from tasks.detection.network.paste import run_lengths
+from tasks.detection.network.roi_head import Found
+from tasks.detection.network.settings import Kind as DetectorKind
+from tasks.detection.network.settings import sized
+from tasks.detection.network.targets import Target
+from tasks.detection.pictures.examples import Examples
 from tasks.detection.records import ImageDetections, ImageTruth, Size
 from tasks.detection.report import TestSummary, report_sections
-from tasks.detection.roi_head import Found
-from tasks.detection.settings import Kind as DetectorKind
-from tasks.detection.settings import sized
-from tasks.detection.targets import Target
+from tasks.detection.scoring.coco import Kind, coco_results
+from tasks.detection.scoring.figures import Figures, all_figures, class_values, figure_values
+from tasks.detection.scoring.mistakes import mistakes
 from tasks.reporting.files import write_atomically
 from tasks.reporting.page import Section
 from tasks.training.gathering import computed_once, gather_lists

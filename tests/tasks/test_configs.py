@@ -142,7 +142,7 @@ def test_coco_recipes_are_the_published_ones(name):
 
 
 def test_detectors_are_the_published_ones():
-    from tasks.detection.settings import PUBLISHED, sized
+    from tasks.detection.network.settings import PUBLISHED, sized
 
     for kind, settings in PUBLISHED.items():
         assert sized(kind, 256, 1024, 1000, 512) == settings

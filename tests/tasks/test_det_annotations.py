@@ -9,7 +9,7 @@ from detection import annotation, polygon, run_lengths
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from tasks.detection.annotations import image_truth, instance_masks, read_annotations
+from tasks.detection.annotations.reading import image_truth, instance_masks, read_annotations
 from tasks.errors import DatasetError
 
 HEIGHT, WIDTH = 40, 60

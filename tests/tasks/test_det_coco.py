@@ -11,9 +11,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tasks.detection.coco import coco_figures, coco_results
-from tasks.detection.figures import class_values, figure_values
 from tasks.detection.records import ImageDetections, ImageTruth
+from tasks.detection.scoring.coco import coco_figures, coco_results
+from tasks.detection.scoring.figures import class_values, figure_values
 
 SIZE = (120, 160)
 CLASSES = 4

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tasks.detection.coco import coco_figures
-from tasks.detection.mistakes import COUNTED_FROM, KINDS, mistakes
 from tasks.detection.records import ImageDetections, ImageTruth
+from tasks.detection.scoring.coco import coco_figures
+from tasks.detection.scoring.mistakes import COUNTED_FROM, KINDS, mistakes
 
 SIZE = (120, 160)
 CLASSES = 3

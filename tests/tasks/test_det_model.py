@@ -14,11 +14,11 @@ from reference import golden, rule
 import dcls
 from dcls.errors import CheckpointError
 from tasks.detection import Detector, cascade_mask_rcnn, faster_rcnn, mask_rcnn
-from tasks.detection.detector import load_weights
-from tasks.detection.matching import Sampler
-from tasks.detection.paste import run_lengths
-from tasks.detection.settings import sized
-from tasks.detection.targets import Target
+from tasks.detection.network.detector import load_weights
+from tasks.detection.network.matching import Sampler
+from tasks.detection.network.paste import run_lengths
+from tasks.detection.network.settings import sized
+from tasks.detection.network.targets import Target
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RELEASED = json.loads((REFERENCE / "manifest.json").read_text())

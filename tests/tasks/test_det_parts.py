@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, generalized_box_iou_loss, roi_align
 
-from tasks.detection.anchors import Anchors
-from tasks.detection.boxes import BoxCoder, giou_loss, grouped_nms
-from tasks.detection.cell_sums import align_by_sums
-from tasks.detection.mask_head import mask_targets
-from tasks.detection.matching import BACKGROUND, NEITHER, Matcher, Sampler
-from tasks.detection.paste import pasted, run_lengths
+from tasks.detection.network.anchors import Anchors
+from tasks.detection.network.boxes import BoxCoder, giou_loss, grouped_nms
+from tasks.detection.network.cell_sums import align_by_sums
+from tasks.detection.network.mask_head import mask_targets
+from tasks.detection.network.matching import BACKGROUND, NEITHER, Matcher, Sampler
+from tasks.detection.network.paste import pasted, run_lengths
 
 
 def random_boxes(count, width=100.0, height=80.0, largest=60.0):

@@ -6,16 +6,16 @@ import torch
 from matplotlib.textpath import TextPath
 from pycocotools import mask as coco_mask
 
-from tasks.detection import gallery
-from tasks.detection.coco import CocoFigures
-from tasks.detection.examples import NEITHER, RIGHT, WRONG, Examples, judged
-from tasks.detection.figures import all_figures
-from tasks.detection.gallery import examples_picture
-from tasks.detection.labels import place_labels
-from tasks.detection.mistakes import mistakes
-from tasks.detection.pictures import MOST_BARS, class_ap_picture, precision_recall_picture
+from tasks.detection.pictures import gallery
+from tasks.detection.pictures.curves import MOST_BARS, class_ap_picture, precision_recall_picture
+from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Examples, judged
+from tasks.detection.pictures.gallery import examples_picture
+from tasks.detection.pictures.labels import place_labels
 from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.report import TestSummary, report_sections
+from tasks.detection.scoring.coco import CocoFigures
+from tasks.detection.scoring.figures import all_figures
+from tasks.detection.scoring.mistakes import mistakes
 from tasks.reporting.drawing import new_figure
 from tasks.reporting.palette import generic_palette
 

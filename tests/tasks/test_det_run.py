@@ -10,8 +10,8 @@ from commands import refused
 from detection import DET, DET_FILES, DET_SHAPES, annotation, write_split
 from PIL import Image
 
-from tasks.detection.coco import coco_figures
 from tasks.detection.records import ImageDetections
+from tasks.detection.scoring.coco import coco_figures
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from tasks.detection.convolution import Convolution
+from tasks.detection.network.convolution import Convolution
 
 POOLED = 14
 """Cells per side of the features of a region; its mask has twice as many."""

@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from tasks.detection.annotation_checks import Box, Faults, checked_instance
-from tasks.detection.annotation_file import checked_file, grouped
+from tasks.detection.annotations.checks import Box, Faults, checked_instance
+from tasks.detection.annotations.file import checked_file, grouped
+from tasks.detection.annotations.segments import (
+    Masks,
+    Segment,
+    area,
+    decoded_masks,
+    run_length_counts,
+)
 from tasks.detection.records import ImageTruth
-from tasks.detection.segments import Masks, Segment, area, decoded_masks, run_length_counts
 from tasks.errors import DatasetError
 
 

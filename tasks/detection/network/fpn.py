@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tasks.detection.convolution import Convolution
+from tasks.detection.network.convolution import Convolution
 
 
 class FeaturePyramid(nn.Module):

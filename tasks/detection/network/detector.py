@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import dcls
-from tasks.detection.anchors import PADDED_TO
-from tasks.detection.fpn import FeaturePyramid
-from tasks.detection.paste import pasted
+from tasks.detection.network.anchors import PADDED_TO
+from tasks.detection.network.fpn import FeaturePyramid
+from tasks.detection.network.paste import pasted
+from tasks.detection.network.roi_head import Found, RegionHeads
+from tasks.detection.network.rpn import RegionProposals
+from tasks.detection.network.settings import PUBLISHED, DetectorSettings
+from tasks.detection.network.targets import Target
 from tasks.detection.records import Size
-from tasks.detection.roi_head import Found, RegionHeads
-from tasks.detection.rpn import RegionProposals
-from tasks.detection.settings import PUBLISHED, DetectorSettings
-from tasks.detection.targets import Target
 
 
 class Detector(nn.Module):

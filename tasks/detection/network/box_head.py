@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tasks.detection.boxes import BoxCoder, giou_loss
-from tasks.detection.convolution import Convolution
+from tasks.detection.network.boxes import BoxCoder, giou_loss
+from tasks.detection.network.convolution import Convolution
+from tasks.detection.network.settings import BoxHeadSettings
 from tasks.detection.records import Size
-from tasks.detection.settings import BoxHeadSettings
 
 POOLED = 7
 """Cells per side of the features of a region."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.detection.segments import Polygon, Segment
+from tasks.detection.annotations.segments import Polygon, Segment
 from tasks.errors import DatasetError
 
 Box = tuple[float, float, float, float]

@@ -9,9 +9,9 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.detection.mistakes import COUNTED_FROM
-from tasks.detection.overlaps import box_overlaps
 from tasks.detection.records import ImageDetections, ImageTruth, Size
+from tasks.detection.scoring.mistakes import COUNTED_FROM
+from tasks.detection.scoring.overlaps import box_overlaps
 
 RIGHT, WRONG, NEITHER = 1, -1, 0
 """Verdicts; a crowd, and what is found in one, is neither."""

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from tasks.detection.examples import NEITHER, RIGHT, WRONG, Example, Objects
-from tasks.detection.labels import Box, place_labels
-from tasks.detection.mistakes import COUNTED_FROM
+from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Example, Objects
+from tasks.detection.pictures.labels import Box, place_labels
+from tasks.detection.scoring.mistakes import COUNTED_FROM
 from tasks.reporting.drawing import DPI, INK, SOFT, as_png, bare, new_figure, short, styled
 from tasks.reporting.page import Picture
 from tasks.reporting.palette import Palette

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from math import isfinite
 
-from tasks.detection.coco import CocoFigures, coco_figures
 from tasks.detection.records import ImageDetections, ImageTruth
+from tasks.detection.scoring.coco import CocoFigures, coco_figures
 
 Figures = Mapping[str, CocoFigures]
 """By `box` and, with masks, `mask`."""

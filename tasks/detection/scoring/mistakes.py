@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.detection.coco import check_images
-from tasks.detection.overlaps import box_overlaps
 from tasks.detection.records import ImageDetections, ImageTruth
+from tasks.detection.scoring.coco import check_images
+from tasks.detection.scoring.overlaps import box_overlaps
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -7,15 +7,15 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from tasks.detection.box_head import POOLED as BOX_CELLS
-from tasks.detection.box_head import BoxHead, BoxTargets
-from tasks.detection.boxes import grouped_nms
-from tasks.detection.mask_head import POOLED as MASK_CELLS
-from tasks.detection.mask_head import MaskHead, mask_targets
-from tasks.detection.pooling import RegionPooling, with_image_index
+from tasks.detection.network.box_head import POOLED as BOX_CELLS
+from tasks.detection.network.box_head import BoxHead, BoxTargets
+from tasks.detection.network.boxes import grouped_nms
+from tasks.detection.network.mask_head import POOLED as MASK_CELLS
+from tasks.detection.network.mask_head import MaskHead, mask_targets
+from tasks.detection.network.pooling import RegionPooling, with_image_index
+from tasks.detection.network.settings import DetectorSettings
+from tasks.detection.network.targets import Sample, Target, sample
 from tasks.detection.records import Size
-from tasks.detection.settings import DetectorSettings
-from tasks.detection.targets import Sample, Target, sample
 
 Head = TypeVar("Head", bound=nn.Module)
 

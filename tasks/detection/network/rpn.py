@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from tasks.detection.anchors import Anchors
-from tasks.detection.boxes import BoxCoder, apart
+from tasks.detection.network.anchors import Anchors
+from tasks.detection.network.boxes import BoxCoder, apart
+from tasks.detection.network.settings import ProposalSettings, RpnSettings
 from tasks.detection.records import Size
-from tasks.detection.settings import ProposalSettings, RpnSettings
 
 _CODER = BoxCoder((1.0, 1.0, 1.0, 1.0))
 

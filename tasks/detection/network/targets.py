@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.detection.matching import Matcher, Sampler
+from tasks.detection.network.matching import Matcher, Sampler
 from tasks.detection.records import Size
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from tasks.detection.boxes import areas
-from tasks.detection.cell_sums import align_by_sums
+from tasks.detection.network.boxes import areas
+from tasks.detection.network.cell_sums import align_by_sums
 
 _FINEST = 14
 """Regions whose side is below two times so many cells of the finest map are taken from that map."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tasks.detection.boxes import BoxCoder
-from tasks.detection.matching import Matcher, Sampler
+from tasks.detection.network.boxes import BoxCoder
+from tasks.detection.network.matching import Matcher, Sampler
 from tasks.errors import SettingError
 
 Kind = Literal["faster_rcnn", "mask_rcnn", "cascade_mask_rcnn"]

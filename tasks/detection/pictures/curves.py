@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from tasks.detection.coco import CocoFigures
-from tasks.detection.figures import Figures
-from tasks.detection.mistakes import KINDS, Mistakes
+from tasks.detection.scoring.coco import CocoFigures
+from tasks.detection.scoring.figures import Figures
+from tasks.detection.scoring.mistakes import KINDS, Mistakes
 from tasks.reporting.drawing import COLOURS, as_png, bars, new_figure, styled
 from tasks.reporting.page import Picture
 

@@ -1,0 +1,1 @@
+"""COCO annotation files: read, checked, made into masks."""

@@ -1,0 +1,1 @@
+"""The detectors, and the parts they are made of."""

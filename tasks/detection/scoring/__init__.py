@@ -1,0 +1,1 @@
+"""COCO's figures, and what kinds of mistakes there are."""
