@@ -1,0 +1,1 @@
+"""Robustness: how a trained network fares on corrupted and shifted pictures."""

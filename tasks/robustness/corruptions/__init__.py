@@ -1,0 +1,123 @@
+"""The corruptions of ImageNet-C (arXiv 1903.12261), made on the fly for pictures of any size.
+
+What comes out is *not* ImageNet-C: that is a set of files, written once, as JPEG of quality 85. The
+kinds and strengths are the published ones, but frost is drawn instead of photographed (`frost`),
+and motion blur and snow follow the package `imagecorruptions` instead of ImageMagick.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from tasks.errors import SettingError
+from tasks.robustness.corruptions.blur import (
+    defocus_blur,
+    gaussian_blur,
+    glass_blur,
+    motion_blur,
+    zoom_blur,
+)
+from tasks.robustness.corruptions.colour import brightness, contrast, saturate
+from tasks.robustness.corruptions.digital import elastic_transform, jpeg_compression, pixelate
+from tasks.robustness.corruptions.frost import frost
+from tasks.robustness.corruptions.noise import (
+    gaussian_noise,
+    impulse_noise,
+    shot_noise,
+    speckle_noise,
+)
+from tasks.robustness.corruptions.spatter import spatter
+from tasks.robustness.corruptions.weather import fog, snow
+
+SEVERITIES = (1, 2, 3, 4, 5)
+GROUPS: dict[str, tuple[str, ...]] = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+}
+CORRUPTIONS = tuple(name for names in GROUPS.values() for name in names)
+"""The fifteen of the benchmark, in the published order."""
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""The four set aside for choosing settings."""
+
+_FIXED: dict[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
+    "defocus_blur": defocus_blur,
+    "zoom_blur": zoom_blur,
+    "brightness": brightness,
+    "contrast": contrast,
+    "pixelate": pixelate,
+    "jpeg_compression": jpeg_compression,
+    "gaussian_blur": gaussian_blur,
+    "saturate": saturate,
+}
+_DRAWN: dict[str, Callable[[NDArray[np.uint8], int, Generator], NDArray[np.uint8]]] = {
+    "gaussian_noise": gaussian_noise,
+    "shot_noise": shot_noise,
+    "impulse_noise": impulse_noise,
+    "glass_blur": glass_blur,
+    "motion_blur": motion_blur,
+    "snow": snow,
+    "frost": frost,
+    "fog": fog,
+    "elastic_transform": elastic_transform,
+    "speckle_noise": speckle_noise,
+    "spatter": spatter,
+}
+
+
+def corrupt(
+    image: NDArray[np.uint8], name: str, severity: int, draws: Generator
+) -> NDArray[np.uint8]:
+    """A corrupted copy of a picture.
+
+    Args:
+        image: (H, W, 3), RGB.
+        name: one of `CORRUPTIONS` or `EXTRA`.
+        severity: 1 to 5.
+        draws: where a random corruption draws from, such as `generator_for`.
+
+    Raises:
+        SettingError: an unknown name or severity.
+        ValueError: a picture that is not RGB bytes.
+    """
+    check(name, severity)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(
+            f"The picture to corrupt is {image.dtype} of shape {image.shape}, not uint8 of "
+            "(H, W, 3). Convert it: np.asarray(Image.open(path).convert('RGB'))."
+        )
+    image = np.ascontiguousarray(image)
+    fixed = _FIXED.get(name)
+    return fixed(image, severity) if fixed else _DRAWN[name](image, severity, draws)
+
+
+def check(name: str, severity: int) -> None:
+    """Raise a SettingError unless there is such a corruption of such a severity."""
+    if name not in _FIXED and name not in _DRAWN:
+        raise SettingError(
+            f"There is no corruption '{name}'. There are {', '.join(CORRUPTIONS)}, and the extra "
+            f"{', '.join(EXTRA)}."
+        )
+    if severity not in SEVERITIES:
+        raise SettingError(
+            f"There is no severity {severity!r} of {name}. Choose one of 1 (weak) to 5 (strong)."
+        )
+
+
+def generator_for(seed: int, image_id: int | str, name: str, severity: int) -> Generator:
+    """Random numbers for one picture under one corruption, whatever was drawn before.
+
+    Args:
+        seed: of the whole evaluation.
+        image_id: number or name that tells the picture from the others, such as its path within
+            the dataset; 7 and "7" are the same.
+        name: of the corruption.
+        severity: 1 to 5.
+    """
+    key = "\0".join((str(int(seed)), str(image_id), name, str(int(severity))))
+    words = np.frombuffer(hashlib.sha256(key.encode()).digest(), "<u4")
+    return Generator(np.random.SFC64(np.random.SeedSequence(words.tolist())))
