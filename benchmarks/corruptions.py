@@ -1,12 +1,11 @@
 """Corruptions made on the fly beside the package imagecorruptions, on one core.
 
-    pip install --target /tmp/imc imagecorruptions-imaug==1.1.5
-    PYTHONPATH=/tmp/imc taskset -c 0 env OMP_NUM_THREADS=1 python benchmarks/corruptions.py
+    OMP_NUM_THREADS=1 python benchmarks/corruptions.py
 
-(A folder of its own keeps its scikit-image and numba out of the environment.) Every cell, a
-corruption at a severity, is made by both sides in turn from the same picture, after one turn that
-warms up caches and numba. Printed are milliseconds per picture, the mean over five severities of
-the median over repeats. Without the package, ours alone are printed.
+imagecorruptions-imaug comes with the `test` extra. Every cell, a corruption at a severity, is made
+by both sides in turn from the same picture, after one turn that warms up caches and numba. Printed
+are milliseconds per picture, the mean over five severities of the median over repeats. Without the
+package, ours alone are printed.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The corruptions: shapes, draws, strengths, and agreement with the package imagecorruptions.
 
-The package is optional: `pip install --target DIR imagecorruptions-imaug==1.1.5`, PYTHONPATH=DIR.
-Its `np.random` is replaced by our generator, so that both sides work on the same random field.
+The package comes with the `test` extra. Its `np.random` is replaced by our generator, so that both
+sides work on the same random field.
 """
 
 import warnings
