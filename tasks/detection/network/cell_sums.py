@@ -1,4 +1,4 @@
-"""RoIAlign as weighted sums of cells, for processors: the same values, ten times faster.
+"""RoIAlign as weighted sums of cells, for processors: the same values in less time.
 
 torchvision's operator samples point by point, on one core. The samples of a bin form a grid, and
 bilinear weights are products of a weight per row and one per column; so a bin is the sum of a

@@ -68,7 +68,7 @@ class RegionProposals(nn.Module):
         anchors = torch.cat(self.anchors.grids(shapes, logits[0].device))
         scores = torch.cat([_per_anchor(x, 1)[..., 0] for x in logits], 1).float()
         moves = torch.cat([_per_anchor(x, 4) for x in deltas], 1).float()
-        box_loss, object_loss, count = scores.sum() * 0, moves.sum() * 0, 0
+        object_loss, box_loss, count = scores.sum() * 0, moves.sum() * 0, 0
         for i, (size, boxes) in enumerate(zip(sizes, truths, strict=True)):
             inside = anchors if self.settings.inside_only else None
             usable = self.anchors.usable(shapes, size, inside).to(anchors.device)
