@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 INK, SOFT, LINE = "#1c2430", "#5b6675", "#d9dee5"
 DPI = 160
+MOST_BARS = 40
+"""Beyond so many classes, only the best and the worst ones are drawn."""
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -127,6 +129,20 @@ def heat_map(
         text = numbers.format(value)
         cell = axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
         cell.set_in_layout(False)  # it lies inside; measuring hundreds of them takes seconds
+
+
+def best_and_worst(values: NDArray[np.float64]) -> tuple[list[int], str]:
+    """Indices of the finite values, best first, and a remark on them for a caption.
+
+    Of more than `MOST_BARS` only the best and the worst ones are taken.
+    """
+    order = [int(i) for i in np.argsort(-values, kind="stable") if np.isfinite(values[i])]
+    remark = f"the mean over the {len(order)} classes that occur."
+    if len(order) > MOST_BARS:
+        half = MOST_BARS // 2
+        order = [*order[:half], *order[-half:]]
+        remark += f" Shown are the {half} best and the {half} worst."
+    return order, remark
 
 
 @styled

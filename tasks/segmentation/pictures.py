@@ -7,13 +7,20 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from tasks.reporting.confusion import share_text
-from tasks.reporting.drawing import INK, as_png, bare, bars, new_figure, short, styled
+from tasks.reporting.drawing import (
+    INK,
+    as_png,
+    bare,
+    bars,
+    best_and_worst,
+    new_figure,
+    short,
+    styled,
+)
 from tasks.reporting.page import Picture, Table
 from tasks.segmentation.examples import Example
 from tasks.segmentation.model import IGNORED
 
-MOST_BARS = 40
-"""Beyond so many classes, only the best and the worst ones are drawn."""
 _NO_CLASS = (200, 200, 200)
 _RIGHT, _WRONG = (222, 228, 234), (213, 94, 0)
 _PALE = 0.45
@@ -28,12 +35,8 @@ def iou_picture(iou: NDArray[np.float64], names: Sequence[str]) -> Picture:
         iou: per class; nan where a class does not occur, which is left out.
         names: of the classes.
     """
-    order = [i for i in np.argsort(-iou, kind="stable") if np.isfinite(iou[i])]
-    caption = f"The dashed line is the mean over the {len(order)} classes that occur."
-    if len(order) > MOST_BARS:
-        half = MOST_BARS // 2
-        order = [*order[:half], *order[-half:]]
-        caption += f" Shown are the {half} best and the {half} worst."
+    order, remark = best_and_worst(iou)
+    caption = f"The dashed line is {remark}"
     figure, axes = new_figure(1, 1, 6.4, 0.9 + 0.2 * len(order))
     series = {"IoU": [float(iou[i]) for i in order]}
     bars(axes[0, 0], [names[i] for i in order], series, numbers="{:.1%}")

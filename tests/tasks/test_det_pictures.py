@@ -7,7 +7,7 @@ from matplotlib.textpath import TextPath
 from pycocotools import mask as coco_mask
 
 from tasks.detection.pictures import gallery
-from tasks.detection.pictures.curves import MOST_BARS, class_ap_picture, precision_recall_picture
+from tasks.detection.pictures.curves import class_ap_picture, precision_recall_picture
 from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Examples, judged
 from tasks.detection.pictures.gallery import examples_picture
 from tasks.detection.pictures.labels import place_labels
@@ -16,8 +16,7 @@ from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import CocoFigures
 from tasks.detection.scoring.figures import all_figures
 from tasks.detection.scoring.mistakes import mistakes
-from tasks.reporting.drawing import new_figure
-from tasks.reporting.palette import generic_palette
+from tasks.reporting.drawing import MOST_BARS, new_figure
 
 NAMES = ["$cat_{$", "a very long name " * 5, "\u4e2d"]
 PALETTE = generic_palette(3)

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from tasks.detection.scoring.coco import CocoFigures
 from tasks.detection.scoring.figures import Figures
 from tasks.detection.scoring.mistakes import KINDS, Mistakes
-from tasks.reporting.drawing import COLOURS, as_png, bars, new_figure, styled
+from tasks.reporting.drawing import COLOURS, as_png, bars, best_and_worst, new_figure, styled
 from tasks.reporting.page import Picture
 
-MOST_BARS = 40
-"""Beyond so many classes, only the best and the worst ones are drawn."""
 MOST_CURVES = 20
 """Up to so many classes, each has its own curve."""
 KIND_NAMES = {"box": "boxes", "mask": "masks"}
@@ -71,13 +69,8 @@ def class_ap_picture(figures: Figures, names: Sequence[str]) -> Picture:
             all, are left out.
         names: of the classes.
     """
-    sorting = next(iter(figures.values())).class_ap
-    order = [i for i in np.argsort(-sorting, kind="stable") if np.isfinite(sorting[i])]
-    caption = f"AP over IoU 0.5 to 0.95. Dashed: the mean over the {len(order)} classes that occur."
-    if len(order) > MOST_BARS:
-        half = MOST_BARS // 2
-        order = [*order[:half], *order[-half:]]
-        caption += f" Shown are the {half} best and the {half} worst."
+    order, remark = best_and_worst(next(iter(figures.values())).class_ap)
+    caption = f"AP over IoU 0.5 to 0.95. Dashed: {remark}"
     height = 0.9 + (0.06 + 0.16 * len(figures)) * len(order)
     figure, axes = new_figure(1, 1, 6.4, height)
     series = {KIND_NAMES[k]: [float(f.class_ap[i]) for i in order] for k, f in figures.items()}
