@@ -17,6 +17,7 @@ from tasks.detection.scoring.coco import CocoFigures
 from tasks.detection.scoring.figures import all_figures
 from tasks.detection.scoring.mistakes import mistakes
 from tasks.reporting.drawing import MOST_BARS, new_figure
+from tasks.reporting.palette import generic_palette
 
 NAMES = ["$cat_{$", "a very long name " * 5, "\u4e2d"]
 PALETTE = generic_palette(3)
