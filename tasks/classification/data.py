@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset, Subset
 
 from tasks.classification.datasets import (
     ImageArray,
@@ -22,7 +21,8 @@ from tasks.classification.transforms import (
 )
 from tasks.errors import DatasetError, SettingError
 from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
-from tasks.training.loaders import Loading, Readable, Sample, Split, TaskData
+from tasks.training.loaders import Loading, Split, TaskData
+from tasks.training.pictures import Pictures
 
 FASHION_CLASSES = (
     "t-shirt/top",
@@ -82,7 +82,7 @@ class Shapes(ClassificationData):
         super().__init__(name, loading, recipe)
         self.splits = ShapeSplits(counts, self.recipe.image_size, level, seed)
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
+    def pictures(self, split: Split) -> Pictures:
         """Scenes of one split; the splits share none."""
         return ShapeClasses(self.splits.scenes(split), self.transform(split))
 
@@ -109,7 +109,7 @@ class Folders(ClassificationData):
         self.class_names = tuple(self._val.classes)
         self.test_split = "test" if (self.root / "test").is_dir() else "val"
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
+    def pictures(self, split: Split) -> Pictures:
         """The files of one split, whose classes must be those of `val`."""
         in_val = split == "val"
         files = self._val if in_val else open_class_folders(self.root, (split,), self.tree)
@@ -119,8 +119,7 @@ class Folders(ClassificationData):
                 f"{files.root} and {self._val.root} hold different classes: {differing[:6]}. Every "
                 f"split needs the same class folders. Expected tree:\n{self.tree}"
             )
-        images = ImageClasses(files, self.transform(split))
-        return Readable(images, images.path, self.loading.on_corrupt)
+        return ImageClasses(files, self.transform(split))
 
 
 class ImageNet(Folders):
@@ -170,16 +169,14 @@ class FashionMnist(ClassificationData):
                 f"{len(self._arrays['train'][0])} training images."
             )
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
+    def pictures(self, split: Split) -> Pictures:
         """The official test split; train and val share the official training split."""
         images, labels = self._arrays["t10k" if split == "test" else "train"]
-        samples = ImageArray(images, labels, self.transform(split))
         if split == "test":
-            return samples
-        order = np.random.default_rng(self.split_seed).permutation(len(images)).tolist()
-        return Subset(
-            samples, order[: self.val_count] if split == "val" else order[self.val_count :]
-        )
+            return ImageArray(images, labels, self.transform(split))
+        order = np.random.default_rng(self.split_seed).permutation(len(images))
+        chosen = order[: self.val_count] if split == "val" else order[self.val_count :]
+        return ImageArray(images[chosen], labels[chosen], self.transform(split), chosen)
 
     def _read(self, part: str) -> tuple[Any, Any]:
         images = read_idx(self.root, f"{part}-images-idx3-ubyte")

@@ -2,7 +2,7 @@
 
 import gzip
 import struct
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,18 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from timm.data import ImageNetInfo
-from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
 from tasks.classification.transforms import Transform
 from tasks.errors import DatasetError
-from tasks.shapes import ShapeScenes
-from tasks.training.loaders import Sample
-
-PathOf = Callable[[int], str]
+from tasks.shapes import CLASS_NAMES, ShapeScenes
+from tasks.training.pictures import Pictures, RgbPicture, Sample, read_picture
 
 
-class ImageClasses(Dataset[Sample]):
+class ImageClasses(Pictures):
     """Images in class folders, as samples of `image`, `label` and `index`.
 
     Args:
@@ -36,39 +33,70 @@ class ImageClasses(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.files.samples)
 
-    def __getitem__(self, index: int) -> Sample:
-        """Read, decode and transform one file."""
-        path, label = self.files.samples[index]
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-        return {"image": self.transform(image), "label": label, "index": index}
+    def picture(self, index: int) -> RgbPicture:
+        """Read and decode one file."""
+        return read_picture(self.place(index))
 
-    def path(self, index: int) -> str:
-        """Where sample `index` lies."""
+    def picture_name(self, index: int) -> str:
+        """The file within its class folder, such as ``n01440764/x.JPEG``."""
+        return Path(self.place(index)).relative_to(self.files.root).as_posix()
+
+    def place(self, index: int) -> str:
+        """Where image `index` lies."""
         return str(self.files.samples[index][0])
 
+    def class_labels(self) -> Sequence[int]:
+        """Number of each image's class folder."""
+        return [label for _, label in self.files.samples]
 
-class ImageArray(Dataset[Sample]):
-    """Grey images held in memory (N, H, W), as samples of three equal channels."""
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Transform an image."""
+        return _sample(self.transform, picture, self.files.samples[index][1], index)
+
+
+class ImageArray(Pictures):
+    """Grey images held in memory, as samples of three equal channels.
+
+    Args:
+        images: (N, H, W).
+        labels: (N,).
+        transform: from a PIL image to a normalised tensor.
+        numbers: (N,), what each image is called; None: its index.
+    """
 
     def __init__(
-        self, images: NDArray[np.uint8], labels: NDArray[np.int64], transform: Transform
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        transform: Transform,
+        numbers: NDArray[np.int64] | None = None,
     ) -> None:
         self.images = images
-        self.labels = labels
         self.transform = transform
+        self._labels = labels
+        self._numbers = np.arange(len(images)) if numbers is None else numbers
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Sample:
-        """Transform one image."""
-        image = Image.fromarray(self.images[index]).convert("RGB")
-        label = int(self.labels[index])
-        return {"image": self.transform(image), "label": label, "index": index}
+    def picture(self, index: int) -> RgbPicture:
+        """One image."""
+        return np.repeat(self.images[index][:, :, None], 3, axis=2)
+
+    def picture_name(self, index: int) -> str:
+        """Its class and number."""
+        return f"{self._labels[index]}/{self._numbers[index]:06d}"
+
+    def class_labels(self) -> Sequence[int]:
+        """As given."""
+        return cast(list[int], self._labels.tolist())
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Transform an image."""
+        return _sample(self.transform, picture, int(self._labels[index]), index)
 
 
-class ShapeClasses(Dataset[Sample]):
+class ShapeClasses(Pictures):
     """The embedded scenes with one labelled shape each."""
 
     def __init__(self, scenes: ShapeScenes, transform: Transform) -> None:
@@ -78,11 +106,25 @@ class ShapeClasses(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, index: int) -> Sample:
-        """Draw and transform one scene."""
-        scene = self.scenes[index]
-        image = self.transform(Image.fromarray(scene.image))
-        return {"image": image, "label": scene.label, "index": index}
+    def picture(self, index: int) -> RgbPicture:
+        """Draw one scene."""
+        return self.scenes[index].image
+
+    def picture_name(self, index: int) -> str:
+        """Its class and number."""
+        return f"{CLASS_NAMES[self.scenes.label(index)]}/{index:06d}"
+
+    def class_labels(self) -> Sequence[int]:
+        """The class of each scene's shape."""
+        return [self.scenes.label(index) for index in range(len(self))]
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Transform a scene."""
+        return _sample(self.transform, picture, self.scenes.label(index), index)
+
+
+def _sample(transform: Transform, picture: RgbPicture, label: int, index: int) -> Sample:
+    return {"image": transform(Image.fromarray(picture)), "label": label, "index": index}
 
 
 def open_class_folders(root: Path, names: tuple[str, ...], tree: str) -> ImageFolder:

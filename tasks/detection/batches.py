@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import Sampler
 
 from tasks.detection.network.detector import padded_size
-from tasks.training.loaders import Sample
+from tasks.training.pictures import Sample
 
 
 class ShapeBatches(Sampler[list[int]]):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from tasks.detection.annotations.reading import (
     Annotations,
@@ -25,7 +25,8 @@ from tasks.detection.transforms import DetRecipe, EvalTransform, TrainTransform
 from tasks.errors import DatasetError
 from tasks.reporting.palette import Palette, generic_palette
 from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
-from tasks.training.loaders import Loading, Readable, Sample, Split, TaskData, collate
+from tasks.training.loaders import Loading, Split, TaskData, collate
+from tasks.training.pictures import Pictures, Sample
 
 logger = logging.getLogger(__name__)
 _NAMED = 4
@@ -105,7 +106,7 @@ class Shapes(DetectionData):
         super().__init__(name, loading, recipe, detector)
         self.splits = ShapeSplits(counts, side, level, seed, (objects[0], objects[1]))
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
+    def pictures(self, split: Split) -> Pictures:
         """Scenes of one split; the splits share none."""
         return ShapeObjects(self.splits.scenes(split), self.transform(split), self.masks)
 
@@ -174,11 +175,10 @@ class Coco(DetectionData):
             return list(records)
         return [r for r in records if any(not instance.crowd for instance in r.instances)]
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
+    def pictures(self, split: Split) -> Pictures:
         """The pictures of a split."""
         folder = self._place(split, "images")
-        images = AnnotatedImages(self.records(split), folder, self.transform(split), self.masks)
-        return Readable(images, images.path, self.loading.on_corrupt)
+        return AnnotatedImages(self.records(split), folder, self.transform(split), self.masks)
 
     def truths(self, split: Split) -> list[ImageTruth]:
         """The objects of every picture of a split."""

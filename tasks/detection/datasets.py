@@ -7,17 +7,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from tasks.detection.annotations.reading import ImageRecord, instance_masks
 from tasks.detection.annotations.segments import Masks, encoded_masks
 from tasks.detection.records import ImageTruth, Size
 from tasks.detection.transforms import EvalTransform, TrainTransform, as_content
 from tasks.shapes import Scene, ShapeScenes
-from tasks.training.loaders import Sample
+from tasks.training.pictures import Pictures, RgbPicture, Sample, rgb_picture
 
 
-class AnnotatedImages(Dataset[Sample]):
+class AnnotatedImages(Pictures):
     """Pictures from files, with the objects of an annotation file.
 
     Args:
@@ -42,10 +41,22 @@ class AnnotatedImages(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> Sample:
-        """Read, decode and transform one picture."""
+    def picture(self, index: int) -> RgbPicture:
+        """Read and decode one picture."""
         record = self.records[index]
-        image = read_image(self.folder / record.file_name, (record.height, record.width))
+        return read_image(self.folder / record.file_name, (record.height, record.width))
+
+    def picture_name(self, index: int) -> str:
+        """The file as the annotations name it."""
+        return self.records[index].file_name
+
+    def place(self, index: int) -> str:
+        """Where picture `index` lies."""
+        return str(self.folder / self.records[index].file_name)
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Transform a picture with its objects."""
+        record, image = self.records[index], _channels_first(picture)
         if isinstance(self.transform, EvalTransform):
             return _view(self.transform, image, index, record.id)
         instances = [instance for instance in record.instances if not instance.crowd]
@@ -54,12 +65,8 @@ class AnnotatedImages(Dataset[Sample]):
         masks = torch.from_numpy(instance_masks(record, instances)) if self.masks else None
         return {**self.transform(as_content(image, boxes, labels, masks)), "index": index}
 
-    def path(self, index: int) -> str:
-        """Where picture `index` lies."""
-        return str(self.folder / self.records[index].file_name)
 
-
-class ShapeObjects(Dataset[Sample]):
+class ShapeObjects(Pictures):
     """The embedded scenes with the boxes and masks of their objects."""
 
     def __init__(
@@ -68,14 +75,22 @@ class ShapeObjects(Dataset[Sample]):
         self.scenes = scenes
         self.transform = transform
         self.masks = masks
+        self._last: tuple[int, Scene] | None = None
 
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, index: int) -> Sample:
-        """Draw and transform one scene."""
-        scene = self.scenes[index]
-        image = torch.from_numpy(scene.image).permute(2, 0, 1)
+    def picture(self, index: int) -> RgbPicture:
+        """Draw one scene."""
+        return self._scene(index).image
+
+    def picture_name(self, index: int) -> str:
+        """Its number."""
+        return f"{index:06d}"
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Transform a scene with its objects."""
+        scene, image = self._scene(index), _channels_first(picture)
         if isinstance(self.transform, EvalTransform):
             return _view(self.transform, image, index, index)
         boxes = torch.tensor([i.box for i in scene.instances], dtype=torch.float32).view(-1, 4)
@@ -83,9 +98,14 @@ class ShapeObjects(Dataset[Sample]):
         masks = torch.from_numpy(_stacked(scene)) if self.masks else None
         return {**self.transform(as_content(image, boxes, labels, masks)), "index": index}
 
+    def _scene(self, index: int) -> Scene:
+        if self._last is None or self._last[0] != index:
+            self._last = (index, self.scenes[index])  # asked for twice in a row, drawn once
+        return self._last[1]
 
-def read_image(path: Path, size: Size) -> Tensor:
-    """A picture as (3, H, W), uint8, RGB, turned as its EXIF data say where that fits the size.
+
+def read_image(path: Path, size: Size) -> RgbPicture:
+    """A picture, turned as its EXIF data say where that fits the size.
 
     Args:
         path: the file.
@@ -102,8 +122,7 @@ def read_image(path: Path, size: Size) -> Tensor:
                 f"it has {image.size[0]}x{image.size[1]} pixels, but its annotations are for "
                 f"{size[1]}x{size[0]}"
             )
-        pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+        return rgb_picture(image)
 
 
 def scene_truth(scene: Scene, index: int, masks: bool) -> ImageTruth:
@@ -119,6 +138,10 @@ def scene_truth(scene: Scene, index: int, masks: bool) -> ImageTruth:
         areas=whole.sum((1, 2)).astype(np.float64),
         masks=encoded_masks(whole) if masks else None,
     )
+
+
+def _channels_first(picture: RgbPicture) -> Tensor:
+    return torch.from_numpy(picture).permute(2, 0, 1)
 
 
 def _stacked(scene: Scene) -> Masks:

@@ -26,8 +26,9 @@ from tasks.detection.scoring.mistakes import mistakes
 from tasks.reporting.files import write_atomically
 from tasks.reporting.page import Section
 from tasks.training.gathering import computed_once, gather_lists
-from tasks.training.loaders import Sample, Split
+from tasks.training.loaders import Split
 from tasks.training.optimization import Optimization
+from tasks.training.pictures import Sample
 from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Stage, Task
 

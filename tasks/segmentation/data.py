@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from tasks.errors import DatasetError
 from tasks.reporting.palette import Palette, generic_palette
@@ -15,7 +15,8 @@ from tasks.segmentation.openmmlab import ADE20K, VOC
 from tasks.segmentation.pairs import class_names, folder_pairs, listed_pairs
 from tasks.segmentation.transforms import EvalTransform, SegRecipe, TrainTransform
 from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
-from tasks.training.loaders import Loading, Readable, Sample, Split, TaskData, collate
+from tasks.training.loaders import Loading, Split, TaskData, collate
+from tasks.training.pictures import Pictures, Sample
 
 
 class SegmentationData(TaskData):
@@ -77,7 +78,7 @@ class Shapes(SegmentationData):
             counts, self.recipe.image_size, level, seed, (objects[0], objects[1])
         )
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
+    def pictures(self, split: Split) -> Pictures:
         """Scenes of one split; the splits share none."""
         return ShapeMasks(self.splits.scenes(split), self.transform(split))
 
@@ -120,10 +121,9 @@ class Folders(SegmentationData):
         """The files of one split."""
         return folder_pairs(self.root / "images" / split, self.root / "masks" / split, self.tree)
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
+    def pictures(self, split: Split) -> Pictures:
         """The pairs of one split."""
-        scenes = PairScenes(self.pairs(split), self.labels, self.transform(split))
-        return Readable(scenes, scenes.path, self.loading.on_corrupt)
+        return PairScenes(self.pairs(split), self.labels, self.transform(split))
 
     def check(self, mode: str) -> None:
         """Also look into the files of every split that the mode needs."""

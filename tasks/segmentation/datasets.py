@@ -4,18 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from tasks.segmentation.masks import Labels, Mask, Pair, read_mask
 from tasks.segmentation.openmmlab import imfrombytes
 from tasks.segmentation.transforms import Picture
-from tasks.shapes import ShapeScenes
-from tasks.training.loaders import Sample
+from tasks.shapes import Scene, ShapeScenes
+from tasks.training.pictures import Pictures, RgbPicture, Sample
 
 SceneTransform = Callable[[Picture, Mask], dict[str, Any]]
 
 
-class PairScenes(Dataset[Sample]):
+class PairScenes(Pictures):
     """Pictures and masks from files.
 
     Args:
@@ -32,37 +31,61 @@ class PairScenes(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Sample:
-        """Read, decode and transform one pair."""
-        pair = self.pairs[index]
-        picture = imfrombytes(pair.image.read_bytes(), flag="color")
+    def picture(self, index: int) -> RgbPicture:
+        """Read and decode one picture."""
+        picture: RgbPicture | None = imfrombytes(self.pairs[index].image.read_bytes(), flag="color")
         if picture is None:
             raise ValueError("it is no picture that OpenCV can decode")
+        return picture[:, :, ::-1]
+
+    def picture_name(self, index: int) -> str:
+        """Name of the file."""
+        return self.pairs[index].image.name
+
+    def place(self, index: int) -> str:
+        """Where picture `index` lies."""
+        return str(self.pairs[index].image)
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Read the mask, and transform both."""
+        pair = self.pairs[index]
         mask = read_mask(pair.mask, self.labels)
         if mask.shape != picture.shape[:2]:
             raise ValueError(
                 f"it has {picture.shape[1]}x{picture.shape[0]} pixels, but its mask {pair.mask} "
                 f"{mask.shape[1]}x{mask.shape[0]}"
             )
-        return {**self.transform(picture, mask), "index": index}
-
-    def path(self, index: int) -> str:
-        """Where picture `index` lies."""
-        return str(self.pairs[index].image)
+        return _sample(self.transform, picture, mask, index)
 
 
-class ShapeMasks(Dataset[Sample]):
+class ShapeMasks(Pictures):
     """The embedded scenes with the class of every pixel; class 0 is the background."""
 
     def __init__(self, scenes: ShapeScenes, transform: SceneTransform) -> None:
         self.scenes = scenes
         self.transform = transform
+        self._last: tuple[int, Scene] | None = None
 
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, index: int) -> Sample:
-        """Draw and transform one scene."""
-        scene = self.scenes[index]
-        picture = np.ascontiguousarray(scene.image[:, :, ::-1])
-        return {**self.transform(picture, scene.mask), "index": index}
+    def picture(self, index: int) -> RgbPicture:
+        """Draw one scene."""
+        return self._scene(index).image
+
+    def picture_name(self, index: int) -> str:
+        """Its number."""
+        return f"{index:06d}"
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Transform a scene with its classes."""
+        return _sample(self.transform, picture, self._scene(index).mask, index)
+
+    def _scene(self, index: int) -> Scene:
+        if self._last is None or self._last[0] != index:
+            self._last = (index, self.scenes[index])  # asked for twice in a row, drawn once
+        return self._last[1]
+
+
+def _sample(transform: SceneTransform, picture: RgbPicture, mask: Mask, index: int) -> Sample:
+    return {**transform(np.ascontiguousarray(picture[:, :, ::-1]), mask), "index": index}

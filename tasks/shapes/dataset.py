@@ -65,7 +65,11 @@ class ShapeScenes:
         if not 0 <= at < self.size:
             raise IndexError(f"scene {index} of {self.size}")
         draws = Draws(self.seed, SPLITS.index(self.split), at)
-        return compose(at % len(CLASS_NAMES), self.image_size, self._level, self.objects, draws)
+        return compose(self.label(at), self.image_size, self._level, self.objects, draws)
+
+    def label(self, index: int) -> int:
+        """Class of the main object of a scene, without drawing it."""
+        return index % len(CLASS_NAMES)
 
     def __iter__(self) -> Iterator[Scene]:
         return (self[index] for index in range(self.size))

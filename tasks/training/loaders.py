@@ -7,12 +7,13 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, default_collate
 
 from tasks.errors import DatasetError, SettingError
+from tasks.training.pictures import Alteration, AlteredPictures, Pictures, Sample
 
 Split = Literal["train", "val", "test"]
-Sample = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,32 +48,30 @@ class Loading:
         return max(0, min(8, (cores or 1) // max(1, local) - 2))
 
 
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # as Pillow raises
+
+
 class Readable(Dataset[Sample]):
-    """A dataset whose unreadable samples become a note instead of an exception.
+    """Pictures of which those that cannot be read become a note instead of an exception.
 
     Args:
-        samples: the dataset; reading a bad sample raises `OSError`, `ValueError` or `SyntaxError`
-            (as Pillow does).
-        path_of: path of a sample by its index, for the note.
+        samples: the pictures.
         on_corrupt: as in `Loading`.
     """
 
-    def __init__(
-        self, samples: Dataset[Sample], path_of: Callable[[int], str], on_corrupt: str
-    ) -> None:
+    def __init__(self, samples: Pictures, on_corrupt: str) -> None:
         self.samples = samples
-        self.path_of = path_of
         self.on_corrupt = on_corrupt
 
     def __len__(self) -> int:
-        return len(cast(Sized, self.samples))
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample:
         """The sample, or ``{"unreadable": path}``."""
         try:
             return self.samples[index]
-        except (OSError, ValueError, SyntaxError) as error:
-            path = self.path_of(index)
+        except _UNREADABLE as error:
+            path = self.samples.place(index)
             if self.on_corrupt == "error":
                 raise DatasetError(
                     f"{path} cannot be read: {error}. Replace or remove the file, or set "
@@ -125,15 +124,19 @@ def collate(
 class TaskData(L.LightningDataModule):
     """The splits of a dataset, whatever the task.
 
-    A subclass defines `dataset(split)` and the facts below.
+    A subclass defines `pictures(split)` and the facts below.
 
     Args:
         name: name of the dataset, for reports.
         loading: how samples become batches.
+
+    Attributes:
+        alteration: what is done to the pictures of evaluation before they are prepared, if set.
     """
 
     class_names: tuple[str, ...]
     test_split: Split = "test"
+    alteration: Alteration | None = None
 
     def __init__(self, name: str, loading: Loading) -> None:
         super().__init__()
@@ -141,9 +144,16 @@ class TaskData(L.LightningDataModule):
         self.loading = loading
         self._cache: dict[Split, Dataset[Sample]] = {}
 
-    def dataset(self, split: Split) -> Dataset[Sample]:
-        """The samples of a split, transformed for training or evaluation."""
+    def pictures(self, split: Split) -> Pictures:
+        """The pictures of a split, transformed for training or evaluation."""
         raise NotImplementedError
+
+    def dataset(self, split: Split) -> Dataset[Sample]:
+        """The samples of a split; those that cannot be read are noted, or an error."""
+        pictures = self.pictures(split)
+        if self.alteration is not None and split != "train":
+            pictures = AlteredPictures(pictures, self.alteration)
+        return Readable(pictures, self.loading.on_corrupt)
 
     def split(self, split: Split) -> Dataset[Sample]:
         """`dataset(split)`, made once."""

@@ -143,7 +143,7 @@ def test_readable_passes_other_errors_on():
             raise KeyError(index)
 
     with pytest.raises(KeyError):
-        Readable(Broken(), str, "skip")[0]
+        Readable(Broken(), "skip")[0]
 
 
 def test_evaluation_is_bicubic_256_then_the_centre_224():

@@ -1,0 +1,29 @@
+"""The pieces of a robustness evaluation: one set of pictures, under one corruption or none."""
+
+from typing import NamedTuple
+
+CLEAN = "clean"
+"""The collection of the pictures as they are."""
+ON_THE_FLY = "corrupted"
+"""The collection of pictures corrupted by this program, which are never ImageNet-C."""
+
+
+class Cell(NamedTuple):
+    """One set of pictures that is evaluated as a whole.
+
+    Args:
+        collection: where the pictures come from: `CLEAN`, `ON_THE_FLY`, or the name of a published
+            set such as `imagenet-a`.
+        corruption: its name, empty for none.
+        severity: 1 to 5, 0 for none.
+    """
+
+    collection: str
+    corruption: str = ""
+    severity: int = 0
+
+    @property
+    def name(self) -> str:
+        """Such as ``imagenet-c/fog/3`` or ``clean``."""
+        parts = (self.collection, self.corruption, str(self.severity or ""))
+        return "/".join(part for part in parts if part)

@@ -1,0 +1,103 @@
+"""Datasets of pictures in two steps, reading and preparing, so that something can come between."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import Dataset
+
+Sample = dict[str, Any]
+RgbPicture = NDArray[np.uint8]
+"""(H, W, 3), RGB."""
+Alteration = Callable[[RgbPicture, str], RgbPicture]
+"""From a picture and its name to an altered picture of the same content, labels unmoved."""
+_SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+class Pictures(Dataset[Sample]):
+    """Pictures with what is known of them; a sample is a picture, read and then prepared.
+
+    A subclass defines `__len__`, `picture`, `picture_name` and `sample`.
+    """
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Sample:
+        """One picture, read and prepared."""
+        return self.sample(index, self.picture(index))
+
+    def picture(self, index: int) -> RgbPicture:
+        """One picture as it is."""
+        raise NotImplementedError
+
+    def picture_name(self, index: int) -> str:
+        """What tells the picture from the others of its split, such as a path within it."""
+        raise NotImplementedError
+
+    def place(self, index: int) -> str:
+        """Where the picture lies, for messages."""
+        return self.picture_name(index)
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """What the network is given, of picture `index` in the given state."""
+        raise NotImplementedError
+
+    def class_labels(self) -> Sequence[int] | None:
+        """The class of every picture; None: a picture has no single class."""
+        return None
+
+
+class AlteredPictures(Pictures):
+    """The pictures of another dataset, altered between reading and preparing."""
+
+    def __init__(self, pictures: Pictures, alteration: Alteration) -> None:
+        self.pictures = pictures
+        self.alteration = alteration
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def picture(self, index: int) -> RgbPicture:
+        """One picture, altered."""
+        return self.alteration(self.pictures.picture(index), self.pictures.picture_name(index))
+
+    def picture_name(self, index: int) -> str:
+        """As the other dataset names it."""
+        return self.pictures.picture_name(index)
+
+    def place(self, index: int) -> str:
+        """Where the picture lies."""
+        return self.pictures.place(index)
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """As the other dataset prepares it."""
+        return self.pictures.sample(index, picture)
+
+    def class_labels(self) -> Sequence[int] | None:
+        """As in the other dataset."""
+        return self.pictures.class_labels()
+
+
+def read_picture(path: Path | str) -> RgbPicture:
+    """A picture file as RGB bytes, whatever its mode (grey, palette, alpha, CMYK, 16 bits).
+
+    Transparency is dropped, and 16 bits are scaled to 8.
+
+    Raises:
+        OSError: the file cannot be read.
+        SyntaxError: nor decoded, for some formats.
+    """
+    with Image.open(path) as file:
+        return rgb_picture(file)
+
+
+def rgb_picture(image: Image.Image) -> RgbPicture:
+    """A picture as RGB bytes (see `read_picture`)."""
+    if image.mode in _SIXTEEN_BITS:  # Pillow would cut at 255 instead of scaling
+        grey = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"))
