@@ -12,19 +12,23 @@ from safetensors.torch import save_file
 
 from dcls.interpolation import row_axes
 from dcls.ndlayer import DclsNd
-from tasks.build import Job, build_data, build_job, build_task
-from tasks.modes import MODES, Outcome
+from tasks.build import Job, build_job, build_task
+from tasks.build_evaluation import build_altered_data, build_evaluation, write_corrupted
+from tasks.modes import CORRUPT, MODES, Outcome
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
 from tasks.reporting.positions import Movement
 from tasks.reporting.provenance import Provenance
 from tasks.reporting.results import Results
 from tasks.reporting.run_report import write_run_report
-from tasks.run_folder import claim_run_folder
+from tasks.run_folder import claim_run_folder, write_protocol
 from tasks.settings import check_settings
+from tasks.subjects import ROBUSTNESS, with_subject
 from tasks.training.callbacks import positions_of
 from tasks.training.gathering import gather_lists
+from tasks.training.loaders import TaskData
 from tasks.training.processes import job_processes
+from tasks.training.task import Task
 
 
 def run_job(config: DictConfig) -> None:
@@ -34,17 +38,23 @@ def run_job(config: DictConfig) -> None:
         config: the composed configuration.
     """
     started = time.monotonic()
+    config = with_subject(config)
     check_settings(config)
     overrides = list(HydraConfig.get().overrides.task)
     provenance = Provenance.gather(overrides, config.seed)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    data = build_data(config)
-    task = build_task(config, data)
-    folder = claim_run_folder(config.runs, config.task.name, config.name, config.run_dir)
+    if config.mode == CORRUPT:
+        write_corrupted(config, provenance)
+        return
+    data, task = _build(config)
+    level = ROBUSTNESS if config.mode == ROBUSTNESS else config.task.name
+    folder = claim_run_folder(config.runs, level, config.name, config.run_dir, task.protocol)
     with job_processes(overrides, folder) as children:
         job = build_job(config, data, task, folder)
         if job.trainer.is_global_zero:
             OmegaConf.save(config, folder / "config.yaml", resolve=True)
+            if task.protocol is not None:
+                write_protocol(folder, task.protocol)
         try:
             outcome = MODES[config.mode](job)
             outcome.facts["unreadable_samples"] = len(set(gather_lists([*task.unreadable])))
@@ -55,6 +65,13 @@ def run_job(config: DictConfig) -> None:
             seconds = time.monotonic() - started
             results = _results(config, provenance, outcome, seconds)
             _report(job, results, sections, folder)
+
+
+def _build(config: DictConfig) -> tuple[TaskData, Task]:
+    if config.mode == ROBUSTNESS:
+        return build_evaluation(config)
+    data = build_altered_data(config)
+    return data, build_task(config, data)
 
 
 def _results(
@@ -71,13 +88,16 @@ def _results(
         wall_seconds=round(seconds, 2),
         provenance=provenance.as_plain(),
         config=plain,
+        notes=outcome.notes,
     )
 
 
 def _report(job: Job, results: Results, sections: Sequence[Section], folder: Path) -> None:
     results.write(folder)
-    page = write_run_report(results, folder, sections, _save_positions(job, folder))
-    print_results(results, page)
+    headline = job.task.headline()
+    movements = _save_positions(job, folder)
+    page = write_run_report(results, folder, sections, movements, headline)
+    print_results(results, page, headline)
 
 
 def _save_positions(job: Job, folder: Path) -> dict[str, Movement]:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from tasks.build import Job
+    from tasks.robustness.data import CellData
+    from tasks.robustness.task import RobustnessTask
 
 
 @dataclass
@@ -16,11 +19,13 @@ class Outcome:
         metrics: figures by name, such as `test/top1`.
         checkpoint: the file that was tested.
         facts: how many samples were used, and the like.
+        notes: remarks for the reader.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
     facts: dict[str, int | float | str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def fit(job: "Job") -> Outcome:
@@ -49,6 +54,19 @@ def test(job: "Job") -> Outcome:
     return Outcome(metrics=_test(job), checkpoint=job.checkpoint, facts=_test_facts(job))
 
 
+def robustness(job: "Job") -> Outcome:
+    """Evaluate models on the cells that are not done yet, and sum up all of them."""
+    task, data = cast("RobustnessTask", job.task), cast("CellData", job.data)
+    folder = Path(job.trainer.default_root_dir)
+    task.start(folder)
+    if data.todo:
+        job.trainer.test(task, datamodule=data, verbose=False)
+    if not job.trainer.is_global_zero:
+        return Outcome()
+    facts: dict[str, int | float | str] = {"models": len(task.names), "cells": len(task.cells)}
+    return Outcome(metrics=task.metrics(), facts=facts, notes=task.remarks())
+
+
 def _test(job: "Job") -> dict[str, float]:
     (metrics,) = job.trainer.test(job.task, datamodule=job.data, verbose=False)
     return {name: float(value) for name, value in metrics.items()}
@@ -58,4 +76,10 @@ def _test_facts(job: "Job") -> dict[str, int | float | str]:
     return {"test_samples": job.data.count(job.data.test_split), "test_split": job.data.test_split}
 
 
-MODES: dict[str, Callable[["Job"], Outcome]] = {"fit": fit, "test": test}
+MODES: dict[str, Callable[["Job"], Outcome]] = {
+    "fit": fit,
+    "test": test,
+    "robustness": robustness,
+}
+CORRUPT = "corrupt"
+"""The mode without a model: it only writes pictures."""

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from tasks.errors import SettingError
-from tasks.modes import MODES
+from tasks.modes import CORRUPT, MODES
 
 
 def check_settings(config: DictConfig) -> None:
@@ -19,8 +19,11 @@ def check_settings(config: DictConfig) -> None:
 
 
 def _check_mode(config: DictConfig) -> None:
-    if config.mode not in MODES:
-        raise SettingError(f"mode={config.mode} does not exist; choose one of {', '.join(MODES)}.")
+    if config.mode not in (*MODES, CORRUPT):
+        names = ", ".join((*MODES, CORRUPT))
+        raise SettingError(f"mode={config.mode} does not exist; choose one of {names}.")
+    if config.mode == CORRUPT and config.out is None:
+        raise SettingError("mode=corrupt needs a folder for the pictures: out=/data/shapes-c.")
 
 
 def _check_dataset_serves_task(config: DictConfig) -> None:
@@ -44,6 +47,13 @@ def check_experiment(config: DictConfig, choice: str | None) -> None:
 
 
 def _check_checkpoint(config: DictConfig) -> None:
+    if config.mode == "robustness":
+        return  # there a list or a name may stand, see `tasks.subjects`
+    if isinstance(config.ckpt, ListConfig):
+        raise SettingError(
+            f"ckpt={list(config.ckpt)}: only mode=robustness takes several; mode={config.mode} "
+            "takes one."
+        )
     if config.ckpt is None:
         if config.mode == "test":
             raise SettingError(

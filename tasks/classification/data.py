@@ -15,7 +15,6 @@ from tasks.classification.datasets import (
 )
 from tasks.classification.transforms import (
     ImageRecipe,
-    Transform,
     eval_transform,
     train_transform,
 )
@@ -23,6 +22,7 @@ from tasks.errors import DatasetError, SettingError
 from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.training.loaders import Loading, Split, TaskData
 from tasks.training.pictures import Pictures
+from tasks.training.views import Transform
 
 FASHION_CLASSES = (
     "t-shirt/top",

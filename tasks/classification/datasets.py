@@ -12,10 +12,10 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from torchvision.datasets import ImageFolder
 
-from tasks.classification.transforms import Transform
 from tasks.errors import DatasetError
 from tasks.shapes import CLASS_NAMES, ShapeScenes
 from tasks.training.pictures import Pictures, RgbPicture, Sample, read_picture
+from tasks.training.views import Transform
 
 
 class ImageClasses(Pictures):

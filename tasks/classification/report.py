@@ -7,14 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.classification.pictures import (
-    Mistake,
-    class_table,
-    mistakes_picture,
-    reliability_picture,
-)
+from tasks.classification.pictures import Mistake, class_table, mistakes_picture
 from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
 from tasks.reporting.page import Section
+from tasks.reporting.reliability import reliability_picture
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ from tasks.training.gathering import gather_lists
 CALIBRATION_BINS = 15
 
 
-def running_metrics(num_classes: int, prefix: str) -> MetricCollection:
-    """Top-1, top-5 (with more than five classes) and calibration error, named `prefix/...`.
+def running_metrics(num_classes: int) -> MetricCollection:
+    """Top-1, top-5 (with more than five classes) and calibration error.
 
     Args:
         num_classes: number of classes.
-        prefix: the stage, such as `val`.
     """
     metrics: dict[str, Metric | MetricCollection] = {
         "top1": MulticlassAccuracy(num_classes, average="micro"),
@@ -29,17 +28,16 @@ def running_metrics(num_classes: int, prefix: str) -> MetricCollection:
     }
     if num_classes > 5:
         metrics["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
-    return MetricCollection(metrics, prefix=f"{prefix}/", compute_groups=False)
+    return MetricCollection(metrics, compute_groups=False)
 
 
 class StageScores(nn.Module):
     """The metrics of one evaluation stage, reduced over all processes at its end."""
 
-    def __init__(self, num_classes: int, stage: str) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.metrics = running_metrics(num_classes, stage)
+        self.metrics = running_metrics(num_classes)
         self.loss = MeanMetric()
-        self.stage = stage
 
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
         """Add a batch: logits (N, classes), labels (N,), losses (N,)."""
@@ -48,7 +46,7 @@ class StageScores(nn.Module):
 
     def finish(self) -> dict[str, Tensor]:
         """The values over everything seen, and a fresh start."""
-        values = {**self.metrics.compute(), f"{self.stage}/loss": self.loss.compute()}
+        values = {**self.metrics.compute(), "loss": self.loss.compute()}
         self.metrics.reset()
         self.loss.reset()
         return values

@@ -1,7 +1,6 @@
 """Image classification as a task."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import torch
 from timm.data.mixup import Mixup
@@ -56,6 +55,7 @@ class ClassificationTask(Task):
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
 
+    main_figures = ("top1",)
     clamps_as_released = True
 
     def __init__(
@@ -74,8 +74,8 @@ class ClassificationTask(Task):
         self.mixing = Mixing(**mixing)
         self.pixels = (data.recipe.mean, data.recipe.std)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.val_scores = StageScores(classes, "val")
-        self.test_scores = StageScores(classes, "test")
+        self.val_scores = StageScores(classes)
+        self.test_scores = StageScores(classes)
         self.record = TestRecord(classes)
         self._mixer = (
             Mixup(
@@ -98,25 +98,28 @@ class ClassificationTask(Task):
         self.note_unreadable(batch)
         if "image" not in batch:  # nothing readable in it
             return self.no_loss()
-        images, labels = batch["image"], batch["label"]
         if stage == "train":
-            loss = self._train_loss(images, labels)
+            loss = self._train_loss(batch["image"], batch["label"])
             self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
             return loss
-        logits = self(images).float()
+        logits, labels = self.classify(batch)
         losses = F.cross_entropy(logits, labels, reduction="none")
         self._scores(stage).update(logits, labels, losses)
         if stage == "test":
-            self.record.update(images, logits, labels, losses)
+            self.record.update(batch["image"], logits, labels, losses)
         return losses.mean()
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation's figures."""
-        self._log_scores("val")
+    def classify(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (N, classes), float32, and labels (N,) of a batch of evaluation."""
+        return self(batch["image"]).float(), batch["label"]
+
+    def figures(self, stage: Stage) -> dict[str, float]:
+        """Top-1, top-5, loss and calibration error."""
+        return {name: float(value) for name, value in self._scores(stage).finish().items()}
 
     def on_test_epoch_end(self) -> None:
         """Log the test's figures and gather what the report shows."""
-        self._log_scores("test")
+        self.log_dict({f"test/{name}": value for name, value in self.figures("test").items()})
         self.record.gather()
 
     def sections(self) -> list[Section]:
@@ -142,9 +145,5 @@ class ClassificationTask(Task):
         images, targets = self._mixer(images[:even], labels[:even])
         return F.cross_entropy(self(images).float(), targets)
 
-    def _scores(self, stage: Literal["val", "test"]) -> StageScores:
-        return self.val_scores if stage == "val" else self.test_scores
-
-    def _log_scores(self, stage: Literal["val", "test"]) -> None:
-        values: dict[str, Any] = self._scores(stage).finish()
-        self.log_dict(values, prog_bar=stage == "val")
+    def _scores(self, stage: Stage) -> StageScores:
+        return self.test_scores if stage == "test" else self.val_scores

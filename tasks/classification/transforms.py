@@ -4,16 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-import torch
-from PIL import Image
 from timm.data import create_transform
 from timm.data.random_erasing import RandomErasing
-from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from tasks.errors import SettingError
-
-Transform = Callable[[Image.Image], Tensor]
+from tasks.training.views import Transform, centre_view, normalising
 
 
 @dataclass(frozen=True)
@@ -82,15 +78,9 @@ def train_transform(recipe: ImageRecipe) -> Transform:
 
 def eval_transform(recipe: ImageRecipe) -> Transform:
     """Resize the short side, take the centre, normalise."""
-    side = round(recipe.image_size / recipe.crop_fraction)
-    steps = v2.Compose(
-        [
-            v2.Resize(side, interpolation=_interpolation(recipe)),
-            v2.CenterCrop(recipe.image_size),
-            *_to_normalised(recipe),
-        ]
+    return centre_view(
+        recipe.image_size, recipe.crop_fraction, recipe.interpolation, recipe.mean, recipe.std
     )
-    return cast(Transform, steps)
 
 
 def _small_train_transform(recipe: ImageRecipe) -> Transform:
@@ -101,18 +91,10 @@ def _small_train_transform(recipe: ImageRecipe) -> Transform:
         steps.append(v2.RandomCrop(recipe.image_size, recipe.crop_padding, padding_mode="reflect"))
     if recipe.flip:
         steps.append(v2.RandomHorizontalFlip(recipe.flip))
-    steps += _to_normalised(recipe)
+    steps += normalising(recipe.mean, recipe.std)
     if recipe.erase:
         steps.append(RandomErasing(recipe.erase, mode="pixel", max_count=1, device="cpu"))
     return cast(Transform, v2.Compose(steps))
-
-
-def _to_normalised(recipe: ImageRecipe) -> list[Callable[..., object]]:
-    return [
-        v2.ToImage(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(list(recipe.mean), list(recipe.std)),
-    ]
 
 
 def _interpolation(recipe: ImageRecipe) -> InterpolationMode:

@@ -18,6 +18,7 @@ from tasks.detection.network.settings import Kind as DetectorKind
 from tasks.detection.network.settings import sized
 from tasks.detection.network.targets import Target
 from tasks.detection.pictures.examples import Examples
+from tasks.detection.pictures.overlay import drawn_over
 from tasks.detection.records import ImageDetections, ImageTruth, Size
 from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import Kind, coco_results
@@ -28,7 +29,7 @@ from tasks.reporting.page import Section
 from tasks.training.gathering import computed_once, gather_lists
 from tasks.training.loaders import Split
 from tasks.training.optimization import Optimization
-from tasks.training.pictures import Sample
+from tasks.training.pictures import RgbPicture, Sample
 from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Stage, Task
 
@@ -53,6 +54,8 @@ class DetectionTask(Task):
         samples: of them, how many are trained on.
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
+
+    main_figures = ("box_ap", "mask_ap")
 
     def __init__(
         self,
@@ -109,20 +112,28 @@ class DetectionTask(Task):
         self.log_dict(logged, on_step=True, on_epoch=False)
         return loss
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation's figures."""
-        figures = self._figures("val", self._gathered())
-        self.log_dict(figure_values(figures, "val", ("ap", "ap50", "ap75")))
+    def figures(self, stage: Stage) -> dict[str, float]:
+        """AP, AP50 and AP75 of boxes and, with masks, of masks."""
+        split = self.data.test_split if stage == "test" else stage
+        return figure_values(self._figures(split, self._gathered()), ("ap", "ap50", "ap75"))
 
     def on_test_epoch_end(self) -> None:
         """Log the test's figures, save the detections and keep what the report shows."""
         found, names = self._gathered(), self.data.class_names
         figures = self._figures(self.data.test_split, found)
-        self.log_dict(figure_values(figures, "test"))
-        self.log_dict(class_values(figures, "test", names))
+        values = figure_values(figures) | class_values(figures, names)
+        self.log_dict({f"test/{name}": value for name, value in values.items()})
         if self.trainer.is_global_zero:
             self._save(found)
             self._summary = self._summarise(found, figures)
+
+    def illustrate(self, batch: Batch) -> list[RgbPicture]:
+        """The pictures with the boxes and masks of the objects that the model finds."""
+        return [
+            drawn_over(scene["view"].numpy(), scene["size"], found, self.data.palette)
+            for scene in batch["scenes"]
+            for found in self._detect([scene])
+        ]
 
     def sections(self) -> list[Section]:
         """Examples, figures and mistakes of the last test; in the first process alone."""

@@ -11,7 +11,10 @@ from rich.text import Text
 from tasks.reporting.page import Table
 from tasks.reporting.results import Results
 
-_SHARE = re.compile(r"top\d+|[am]?acc|m?iou|ece|((box|mask)_)?a[pr](\d+|_?[sml])?")
+_SHARE = re.compile(
+    r"top\d+|[am]?acc|m?iou|ece|((box|mask)_)?a[pr](\d+|_?[sml])?"
+    r"|(.+_)?(top1|ece|confidence|error|mce|drop|clean|mpc|rpc)(_unmasked|_on_the_fly)?"
+)
 
 
 def metric_text(name: str, value: float) -> str:
@@ -22,12 +25,18 @@ def metric_text(name: str, value: float) -> str:
     return f"{100 * value:.2f} %" if share else f"{value:.4g}"
 
 
-def print_results(results: Results, page: Path) -> None:
-    """Print the metrics as a table, then the path of the report on a line of its own."""
-    shown = sorted({**_validation(results), **results.headline()}.items())
-    rows = [[name, metric_text(name, value)] for name, value in shown]
+def print_results(results: Results, page: Path, headline: Table | None = None) -> None:
+    """Print the metrics, or the given table, then the path of the report on a line of its own."""
     caption = f"{results.name} ({results.mode}, {results.wall_seconds:.0f} s)"
-    print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
+    if headline is not None:
+        print_line(caption)
+        print_table(headline, numeric_from=1)
+        for note in results.notes:
+            print_line(note)
+    else:
+        shown = sorted({**_validation(results), **results.headline()}.items())
+        rows = [[name, metric_text(name, value)] for name, value in shown]
+        print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
     print_line(f"report: {page}")
 
 

@@ -18,6 +18,7 @@ def write_run_report(
     folder: Path,
     task_sections: Sequence[Section],
     movements: Mapping[str, Movement],
+    headline: Table | None = None,
 ) -> Path:
     """Write `report.html` and `report.md` into a run folder; returns the page's path.
 
@@ -26,9 +27,11 @@ def write_run_report(
         folder: the run folder, where `metrics.csv` may lie.
         task_sections: what the task adds.
         movements: positions by layer; empty without DCLS layers or training.
+        headline: what is shown first; None: the figures of the last stage.
     """
-    shown = results.headline()
-    headline = Table(list(shown), [[_text(k, v) for k, v in shown.items()]] if shown else [])
+    if headline is None:
+        shown = results.headline()
+        headline = Table(list(shown), [[_text(k, v) for k, v in shown.items()]] if shown else [])
     sections = [*_curves(folder), *task_sections, *_positions(movements), *_origin(results)]
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
     return write_report(Report(results.name, subtitle, headline, sections), folder)

@@ -109,14 +109,22 @@ def coloured(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[n
     return table[labels]
 
 
+def overlaid(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """An image (H, W, 3) with the colours of its labels (H, W) over it."""
+    mixed = _PALE * image + (1 - _PALE) * coloured(labels, palette)
+    plain: NDArray[np.uint8] = mixed.round().astype(np.uint8)
+    return plain
+
+
 def _panels(example: Example, palette: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     counted = example.truth != IGNORED
     wrong = (example.truth != example.predicted) & counted
     error = np.where(wrong[..., None], *(np.array(c, np.uint8) for c in (_WRONG, _RIGHT)))
     error[~counted] = _NO_CLASS
     overlays = [
-        _over(example.image, coloured(labels, palette))
-        for labels in (example.truth, example.predicted)
+        overlaid(example.image, labels, palette) for labels in (example.truth, example.predicted)
     ]
     return [example.image, *overlays, error]
 
@@ -124,11 +132,6 @@ def _panels(example: Example, palette: NDArray[np.uint8]) -> list[NDArray[np.uin
 def _plain(colour: Sequence[int] | NDArray[np.uint8]) -> tuple[float, float, float]:
     red, green, blue = (int(part) / 255 for part in colour)
     return red, green, blue
-
-
-def _over(image: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    mixed: NDArray[np.uint8] = (_PALE * image + (1 - _PALE) * colours).round().astype(np.uint8)
-    return mixed
 
 
 def _present(examples: Sequence[Example]) -> list[int]:

@@ -52,6 +52,10 @@ class Figures:
     macc: float
     aacc: float
 
+    def means(self) -> dict[str, float]:
+        """The figures over all classes, by name."""
+        return {"miou": self.miou, "macc": self.macc, "aacc": self.aacc}
+
 
 def pixel_counts(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Confusion matrix (C, C) of some pixels; rows are the truth."""

@@ -14,9 +14,11 @@ from tasks.segmentation.examples import Examples
 from tasks.segmentation.heads import Settings
 from tasks.segmentation.inference import Inference, view_scales
 from tasks.segmentation.model import CLASSIFIER, Segmenter
+from tasks.segmentation.pictures import overlaid
 from tasks.segmentation.report import TestSummary, report_sections
-from tasks.segmentation.scores import Figures, PixelConfusion, figures
+from tasks.segmentation.scores import PixelConfusion, figures
 from tasks.training.optimization import Optimization
+from tasks.training.pictures import RgbPicture
 from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Stage, Task
 
@@ -40,6 +42,8 @@ class SegmentationTask(Task):
         inference: arguments of `Inference`; validation leaves out its test-time augmentation.
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
+
+    main_figures = ("miou",)
 
     def __init__(
         self,
@@ -95,17 +99,32 @@ class SegmentationTask(Task):
         self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
         return loss
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation's figures."""
-        self._log_figures(self.val_confusion, "val")
-        self.val_confusion.reset()
+    def figures(self, stage: Stage) -> dict[str, float]:
+        """Mean IoU, mean accuracy of the classes, accuracy of the pixels."""
+        confusion = self._confusion(stage)
+        found = figures(confusion.compute())
+        confusion.reset()
+        return found.means()
 
     def on_test_epoch_end(self) -> None:
         """Log the test's figures, those of single classes too, and gather the examples."""
-        found = self._log_figures(self.test_confusion, "test")
+        found = figures(self.test_confusion.compute())
+        self.log_dict({f"test/{name}": value for name, value in found.means().items()})
         pairs = zip(self.class_names, found.iou.tolist(), strict=True)
         self.log_dict({f"test/iou/{name}": iou for name, iou in pairs if isfinite(iou)})
         self.examples.gather()
+
+    def illustrate(self, batch: Batch) -> list[RgbPicture]:
+        """The pictures with the colours of the labels that the model gives their pixels."""
+        plain = view_scales(self.inference.tta).index(1.0)
+        drawn = []
+        for scene in batch["scenes"]:
+            view = scene["views"][plain]
+            pixels = self.pixels(view[None].to(self.device))
+            inference = self.inference.without_augmentation()
+            (labels,) = inference.label(self.segmenter, [pixels], (view.shape[0], view.shape[1]))
+            drawn.append(overlaid(view.numpy(), labels.byte().cpu().numpy(), self.palette))
+        return drawn
 
     def sections(self) -> list[Section]:
         """Examples, classes and confusions of the last test."""
@@ -116,7 +135,7 @@ class SegmentationTask(Task):
     def _score(self, scenes: Sequence[Scene], stage: Stage) -> None:
         """Label the scenes, those of one size together, and count the pixels."""
         testing = stage == "test"
-        confusion = self.test_confusion if testing else self.val_confusion
+        confusion = self._confusion(stage)
         inference = self.inference if testing else self.inference.without_augmentation()
         plain = view_scales(self.inference.tta).index(1.0)
         for group in _of_one_size(scenes):
@@ -131,11 +150,8 @@ class SegmentationTask(Task):
                 for scene, truth, found in zip(group, labels, predicted, strict=True):
                     self.examples.add(scene["index"], scene["views"][plain], truth, found)
 
-    def _log_figures(self, confusion: PixelConfusion, stage: str) -> Figures:
-        found = figures(confusion.compute())
-        values = {"miou": found.miou, "macc": found.macc, "aacc": found.aacc}
-        self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, prog_bar=stage == "val")
-        return found
+    def _confusion(self, stage: Stage) -> PixelConfusion:
+        return self.test_confusion if stage == "test" else self.val_confusion
 
 
 def _of_one_size(scenes: Sequence[Scene]) -> Iterator[list[Scene]]:

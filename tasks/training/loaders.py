@@ -242,8 +242,7 @@ class TaskData(L.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=self.collate,
-            **options,
+            **{"collate_fn": self.collate, **options},
         )
 
     def _world(self) -> int:

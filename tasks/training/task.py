@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from dcls.backbones import Backbone
 from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
-from tasks.reporting.page import Section
+from tasks.reporting.page import Section, Table
 from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
+from tasks.training.pictures import RgbPicture
 from tasks.training.schedule import schedule
 
 logger = logging.getLogger(__name__)
@@ -25,16 +26,20 @@ Batch = dict[str, Any]
 class Task(L.LightningModule):
     """A model that trains and scores itself.
 
-    A task defines `backbone`, `shared_step` and `sections`; one with heads of its own also
-    `load_weights`.
+    A task defines `backbone`, `shared_step`, `figures` and `sections`; one with heads of its own
+    also `load_weights`.
 
     Args:
         optimization: how parameters are updated.
         monitor: the validation figure that picks the best checkpoint.
     """
 
+    main_figures: ClassVar[tuple[str, ...]] = ()
+    """Names of the `figures` that say most, the more the better."""
     monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
+    protocol: dict[str, Any] | None = None
+    """Of a task whose run can be continued: what it evaluates, and how."""
     backbone: nn.Module
 
     def __init__(self, optimization: Optimization, monitor: str) -> None:
@@ -46,6 +51,21 @@ class Task(L.LightningModule):
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Loss of a batch; logs what that stage is scored by."""
         raise NotImplementedError
+
+    def figures(self, stage: Stage) -> dict[str, float]:
+        """What a stage has scored since the last call, over all processes, such as ``miou``.
+
+        Every process must call it.
+        """
+        raise NotImplementedError
+
+    def illustrate(self, batch: Batch) -> list[RgbPicture]:
+        """The pictures of a batch of evaluation, with what the model finds drawn over them."""
+        raise NotImplementedError
+
+    def headline(self) -> Table | None:
+        """What a report shows first; None: the figures of the last stage."""
+        return None
 
     def sections(self) -> list[Section]:
         """What the task adds to the report after a test."""
@@ -85,6 +105,11 @@ class Task(L.LightningModule):
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score a batch of the test split."""
         self.shared_step(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation's figures."""
+        values = {f"val/{name}": value for name, value in self.figures("val").items()}
+        self.log_dict(values, prog_bar=True)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then clamp: any average of the weights taken afterwards lies within bounds."""

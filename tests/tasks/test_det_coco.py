@@ -220,7 +220,7 @@ def test_results_hold_what_the_format_asks_for():
 def test_names_of_figures():
     truths, detections = (list(part) for part in zip(*SPLITS["few"], strict=True))
     figures = {"box": coco_figures(truths, detections, CLASSES, "bbox")}
-    values = figure_values(figures, "test")
-    assert {"test/box_ap", "test/box_ap50", "test/box_ar100"} <= set(values)
+    values = figure_values(figures)
+    assert {"box_ap", "box_ap50", "box_ar100"} <= set(values)
     assert all(np.isfinite(value) for value in values.values())
-    assert len(class_values(figures, "test", [f"c{i}" for i in range(CLASSES)])) == 1
+    assert len(class_values(figures, [f"c{i}" for i in range(CLASSES)])) == 1

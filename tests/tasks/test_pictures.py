@@ -7,15 +7,10 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tasks.classification.pictures import (
-    Mistake,
-    calibration_error,
-    class_table,
-    mistakes_picture,
-    reliability_picture,
-)
+from tasks.classification.pictures import Mistake, class_table, mistakes_picture
 from tasks.classification.scores import CALIBRATION_BINS, Reliability
 from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
+from tasks.reporting.reliability import calibration_error, reliability_picture
 
 COUNTS = np.array([[8, 2, 0], [5, 5, 0], [0, 0, 0]])
 NAMES = ["$cat_{$", "dog", "\u4e2d"]

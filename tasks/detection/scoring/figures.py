@@ -37,28 +37,25 @@ def all_figures(
     return figures
 
 
-def figure_values(
-    figures: Figures, stage: str, names: Collection[str] = tuple(NAMES)
-) -> dict[str, float]:
-    """Figures by name such as `test/box_ap50`; those that are not defined stay out, but for AP.
+def figure_values(figures: Figures, names: Collection[str] = tuple(NAMES)) -> dict[str, float]:
+    """Figures by name such as `box_ap50`; those that are not defined stay out, but for AP.
 
     Args:
         figures: by kind.
-        stage: the first part of the names.
         names: of `CocoFigures`.
     """
     values = {
-        f"{stage}/{kind}_{NAMES[name]}": float(getattr(found, name))
+        f"{kind}_{NAMES[name]}": float(getattr(found, name))
         for kind, found in figures.items()
         for name in names
     }
     return {k: v for k, v in values.items() if isfinite(v) or k.endswith("_ap")}
 
 
-def class_values(figures: Figures, stage: str, names: Sequence[str]) -> dict[str, float]:
-    """AP of every class with objects, by name such as `test/box_ap/star`."""
+def class_values(figures: Figures, names: Sequence[str]) -> dict[str, float]:
+    """AP of every class with objects, by name such as `box_ap/star`."""
     return {
-        f"{stage}/{kind}_ap/{name}": float(value)
+        f"{kind}_ap/{name}": float(value)
         for kind, found in figures.items()
         for name, value in zip(names, found.class_ap, strict=True)
         if isfinite(value)

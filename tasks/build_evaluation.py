@@ -1,0 +1,227 @@
+"""From a configuration to the models and the pictures of a robustness evaluation."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from timm.models import load_pretrained
+
+from dcls.timm_backbone import TimmBackbone
+from tasks.build import build_data, build_task
+from tasks.errors import SettingError
+from tasks.reporting.console import print_line
+from tasks.reporting.provenance import Provenance
+from tasks.robustness.copies import QUALITY, Copies, claim_copies
+from tasks.robustness.data import AlteredSource, CellData, Cells, CellSource
+from tasks.robustness.imagenet import ImageNetSets
+from tasks.robustness.ledger import plain_name
+from tasks.robustness.on_the_fly import (
+    CROP,
+    PROFILES,
+    Profile,
+    chosen_corruptions,
+    corruptions_of,
+    parse_corruption,
+)
+from tasks.robustness.task import RobustnessTask, Subject
+from tasks.run_folder import read_protocol
+from tasks.subjects import Origin, backbone_of, given_checkpoints, origin_of
+from tasks.training.loaders import TaskData
+
+_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints", "stem_stride")
+
+
+def build_altered_data(config: DictConfig) -> TaskData:
+    """The data of group `dataset`, its pictures of evaluation under setting `corruption`, if any.
+
+    Raises:
+        SettingError: no such corruption, or a profile that does not fit.
+    """
+    if config.corruption is None:
+        return build_data(config)
+    profile = profile_of(config)
+    corruption = parse_corruption(config.corruption, config.seed, profile)
+    data = build_data(_prepared(config, profile))
+    data.alteration = corruption
+    return data
+
+
+def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
+    """The cells to evaluate, and the models.
+
+    Raises:
+        SettingError: settings that do not fit.
+        dcls.CheckpointError: weights that do not.
+    """
+    for folder in config.compare:
+        read_protocol(Path(folder))  # rather now than after hours
+    profile = None if _is_published(config) else profile_of(config)
+    prepared = config if profile is None else _prepared(config, profile)
+    base = build_data(prepared)
+    data = CellData(base, Cells(_sources(config, base, profile), config.limit))
+    origins: dict[str, Origin] = {}
+    for text in given_checkpoints(config):
+        origin = origin_of(text)
+        origins[_unlike(plain_name(origin.name), set(origins))] = origin
+    subjects = [_subject(name, origin, prepared, base) for name, origin in origins.items()]
+    protocol = _protocol(config, base, profile, origins)
+    return data, RobustnessTask(subjects, data, protocol, list(config.compare))
+
+
+def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
+    """Write a corrupted copy of the tested pictures to `out`, with `corrupted.json` beside it.
+
+    Raises:
+        SettingError: if `out` holds copies that were made with other settings, or other files.
+    """
+    profile, out = profile_of(config), Path(config.out)
+    names = config.corruptions
+    chosen = chosen_corruptions(names if isinstance(names, str) else list(names))
+    data = build_data(config)
+    cells = Cells(_sources(config, data, profile), config.limit)
+    corruptions = [c for c in corruptions_of(chosen, config.seed, profile) if c.name]
+    copies = Copies(cells.pictures(0), cells.chosen(0), corruptions, out)
+    about = {
+        "what": "pictures corrupted by dcls-tasks: not ImageNet-C",
+        "seed": config.seed,
+        "profile": profile,
+        "quality": QUALITY,
+        "limit": config.limit,
+        "dataset": _dataset_settings(config),
+    }
+    claim_copies(out, about, provenance.as_plain())
+    written, there = copies.write(data.loading.worker_count)
+    print_line(f"{written} pictures written, {there} were there: {out.resolve()}")
+
+
+def profile_of(config: DictConfig) -> Profile:
+    """The profile of corruptions on the fly; `auto` is `imagenet-c` for classifiers at 224.
+
+    Raises:
+        SettingError: no such profile, or one that does not fit the task.
+    """
+    classifies = config.task.name == "cls"
+    if config.profile == "auto":
+        fits = classifies and config.dataset.get("image_size") == CROP
+        return "imagenet-c" if fits else "any-size"
+    if config.profile not in PROFILES:
+        raise SettingError(
+            f"profile={config.profile} does not exist; choose auto, {' or '.join(PROFILES)}."
+        )
+    if config.profile == "imagenet-c" and not classifies:
+        raise SettingError(
+            f"profile=imagenet-c cuts pictures to {CROP}x{CROP}, which would move the labels of "
+            f"task={config.task.name}. Set profile=any-size."
+        )
+    return cast(Profile, config.profile)
+
+
+def _is_published(config: DictConfig) -> bool:
+    return str(config.dataset.get("_target_")).endswith(f".{ImageNetSets.__name__}")
+
+
+def _prepared(config: DictConfig, profile: Profile) -> DictConfig:
+    """With `imagenet-c` the corrupted pictures have their size already and are not cut again."""
+    if profile != "imagenet-c":
+        return config
+    own = config.copy()
+    own.dataset.recipe.crop_fraction = 1.0
+    return own
+
+
+def _sources(config: DictConfig, base: TaskData, profile: Profile | None) -> list[CellSource]:
+    if isinstance(base, ImageNetSets):
+        return base.sources()
+    assert profile is not None
+    names = config.corruptions
+    chosen = chosen_corruptions(names if isinstance(names, str) else list(names))
+    pictures = base.pictures(base.test_split)
+    return [
+        AlteredSource(pictures, corruption)
+        for corruption in corruptions_of(chosen, config.seed, profile)
+    ]
+
+
+def _subject(name: str, origin: Origin, config: DictConfig, data: TaskData) -> Subject:
+    own = config.copy()
+    OmegaConf.set_struct(own, False)
+    own.backbone = backbone_of(origin, config)
+    if origin.run is not None and origin.run.task.name != own.task.name:
+        raise SettingError(
+            f"ckpt={origin.text} is a model of task={origin.run.task.name}, not of "
+            f"task={own.task.name}. Evaluate models of one task at a time."
+        )
+    task = build_task(own, data)
+    pixels = None
+    if origin.weights is not None:
+        task.load_weights(str(origin.weights))
+    elif isinstance(task.backbone, TimmBackbone):
+        pixels = _load_published(task.backbone, origin.text)
+    if origin.run is not None and "recipe" in origin.run.dataset:
+        recipe = origin.run.dataset.recipe
+        pixels = (tuple(recipe.mean), tuple(recipe.std))
+    return Subject(name, task, pixels)
+
+
+def _load_published(backbone: TimmBackbone, name: str) -> tuple[tuple[float, ...], ...]:
+    """Load the weights that timm publishes; returns mean and deviation that they expect."""
+    model = cast(Any, backbone.model)
+    try:
+        load_pretrained(model, num_classes=backbone.num_classes)
+    except Exception as error:  # of many kinds, by what fails: network, hub, shapes
+        raise SettingError(
+            f"The weights that timm publishes for {name} cannot be loaded: {error}. Give them as "
+            f"a file: ckpt={name}:<file>."
+        ) from error
+    settings = model.pretrained_cfg
+    return tuple(settings["mean"]), tuple(settings["std"])
+
+
+def _protocol(
+    config: DictConfig, base: TaskData, profile: Profile | None, origins: dict[str, Origin]
+) -> dict[str, Any]:
+    protocol: dict[str, Any] = {
+        "models": {name: _identity(origin) for name, origin in origins.items()},
+        "task": config.task.name,
+        "limit": config.limit,
+        "seed": config.seed,
+        "dataset": _dataset_settings(config),
+    }
+    if isinstance(base, ImageNetSets):
+        resized = "resized and cut" if base.recipe.resize_corrupted else "as they are"
+        return protocol | {
+            "pictures of ImageNet-C": resized,
+            "classes of A and R": "their 200 (the mask); among all 1000: unmasked",
+            "sets": list(dict.fromkeys(s.cell.collection for s in base.sources())),
+            "missing": list(base.found.missing),
+        }
+    names = config.corruptions
+    return protocol | {
+        "corrupted": "on the fly, not ImageNet-C",
+        "profile": profile,
+        "corruptions": names if isinstance(names, str) else list(names),
+        "split": base.test_split,
+    }
+
+
+def _dataset_settings(config: DictConfig) -> dict[str, Any]:
+    dataset = OmegaConf.to_container(config.dataset, resolve=True)
+    assert isinstance(dataset, dict)
+    return {str(k): v for k, v in dataset.items() if k not in _NO_PART_OF_PROTOCOL}
+
+
+def _identity(origin: Origin) -> dict[str, Any]:
+    digest = None
+    if origin.weights is not None:
+        with origin.weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"checkpoint": origin.text, "sha256": digest}
+
+
+def _unlike(name: str, taken: set[str]) -> str:
+    own, count = name, 1
+    while own in taken:
+        count += 1
+        own = f"{name}-{count}"
+    return own

@@ -1,0 +1,39 @@
+"""Detections drawn over the pixels of an image, for pictures too small for labels."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from tasks.detection.records import ImageDetections, Size
+from tasks.detection.scoring.mistakes import COUNTED_FROM
+from tasks.reporting.palette import Palette
+
+_TINT = 0.45
+
+
+def drawn_over(
+    image: NDArray[np.uint8], size: Size, found: ImageDetections, palette: Palette
+) -> NDArray[np.uint8]:
+    """A copy of an image with masks and boxes in the colours of their classes.
+
+    Args:
+        image: (h, w, 3), RGB, perhaps resized.
+        size: of the original, whose pixels the detections are in.
+        found: those that score little are left out.
+        palette: (classes, 3), RGB.
+    """
+    height, width = image.shape[:2]
+    scale = np.array([width / size[1], height / size[0]] * 2)
+    shown = int((found.scores >= COUNTED_FROM).sum())  # the first ones
+    drawn = image.copy()
+    for i in reversed(range(shown)):  # the best one on top
+        colour = palette[found.labels[i]]
+        if found.masks is not None:
+            whole = coco_mask.decode({"size": list(size), "counts": found.masks[i]})
+            inside = cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+            drawn[inside] = ((1 - _TINT) * drawn[inside] + _TINT * colour).round()
+        x0, y0, x1, y1 = np.rint(found.boxes[i] * scale).astype(int).tolist()
+        thickness = max(1, round(max(height, width) / 200))
+        cv2.rectangle(drawn, (x0, y0), (x1, y1), colour.tolist(), thickness)
+    return drawn

@@ -1,0 +1,63 @@
+"""Example pictures of an evaluation, with what a model said of them."""
+
+from collections.abc import Callable
+
+from tasks.reporting.page import Picture
+from tasks.robustness.cells import CLEAN
+from tasks.robustness.data import Cells
+from tasks.robustness.ledger import Records
+from tasks.robustness.outcomes import NO_PREDICTION, Outcomes
+from tasks.robustness.pictures.strip import Shown, strip_picture
+from tasks.robustness.scoring import ALL
+from tasks.training.pictures import RgbPicture
+
+SEVERITY = 3
+"""At which corruptions are shown, the middle one."""
+Draw = Callable[[int, int], RgbPicture]
+"""From the number of a cell and of a picture in it to the picture, as it is to be shown."""
+
+
+def example_strip(
+    cells: Cells, records: Records, names: tuple[str, ...], draw: Draw
+) -> Picture | None:
+    """A picture under each corruption, and one of each other set, with the predictions.
+
+    Args:
+        cells: of the evaluation.
+        records: of the model, by cell.
+        names: of the classes.
+        draw: see `Draw`.
+    """
+    rows: dict[str, list[Shown]] = {}
+    for number, source in enumerate(cells.sources):
+        cell, record = source.cell, records.get(source.cell)
+        if record is None or not record.images or cell.severity not in (0, SEVERITY):
+            continue
+        outcomes = record.outcomes.get(ALL)
+        index = _chosen(cells, number, outcomes)
+        row = "other sets" if not cell.corruption and cell.collection != CLEAN else "corruptions"
+        title = cell.corruption.replace("_", " ") or cell.collection
+        caption, wrong = _said(outcomes, index, names)
+        rows.setdefault(row, []).append(Shown(draw(number, index), title, caption, wrong))
+    if not rows:
+        return None
+    titles = {"corruptions": f"clean, and severity {SEVERITY}", "other sets": "other sets"}
+    remark = "" if any(r.outcomes for r in records.values()) else "What is found is drawn over it."
+    return strip_picture(list(rows.values()), [titles[name] for name in rows], remark)
+
+
+def _chosen(cells: Cells, number: int, outcomes: Outcomes | None) -> int:
+    """The first picture that was scored."""
+    if outcomes is not None:
+        return int(outcomes.index[0])
+    return cells.chosen(number)[0]
+
+
+def _said(outcomes: Outcomes | None, index: int, names: tuple[str, ...]) -> tuple[str, bool]:
+    if outcomes is None:
+        return "", False
+    (place,) = (outcomes.index == index).nonzero()[0][:1]
+    predicted, truth = int(outcomes.predicted[place]), int(outcomes.label[place])
+    if predicted == NO_PREDICTION:
+        return "no prediction", True
+    return f"{names[predicted]} {outcomes.confidence[place]:.0%}", predicted != truth

@@ -1,0 +1,204 @@
+"""ImageNet's published variants as data: every set that is on the disk, prepared as published."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from timm.data import ImageNetInfo
+
+from tasks.errors import DatasetError, SettingError
+from tasks.robustness.cells import Cell
+from tasks.robustness.data import CellSource
+from tasks.robustness.evaluations import IMAGENET_C, IMAGENET_C_BAR
+from tasks.robustness.sets import CellFiles, FoundSets, ImageFile, find_sets
+from tasks.training.loaders import Loading, Split, TaskData
+from tasks.training.pictures import Pictures, RgbPicture, Sample, read_picture
+from tasks.training.views import Transform, centre_view
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pictures of the sets become input of the network.
+
+    Args:
+        image_size: side of the input, pixels.
+        crop_fraction: the short side is resized to ``image_size / crop_fraction``.
+        interpolation: `bicubic` or `bilinear`.
+        resize_corrupted: do so with the pictures of ImageNet-C and -C-bar too, which have 224
+            pixels already and otherwise are only resized for another input size.
+        mean: per channel, of values in 0..1.
+        std: per channel, likewise.
+    """
+
+    image_size: int
+    crop_fraction: float
+    interpolation: str
+    resize_corrupted: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def of(self, collection: str) -> Transform:
+        """The preparation of a set's pictures."""
+        ready = collection in (IMAGENET_C, IMAGENET_C_BAR) and not self.resize_corrupted
+        fraction = 1.0 if ready else self.crop_fraction
+        return centre_view(self.image_size, fraction, self.interpolation, self.mean, self.std)
+
+
+class FilePictures(Pictures):
+    """Pictures from files with a label each."""
+
+    def __init__(self, files: Sequence[ImageFile], transform: Transform) -> None:
+        self.files = files
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def picture(self, index: int) -> RgbPicture:
+        """Read and decode one file."""
+        return read_picture(self.files[index].path)
+
+    def picture_name(self, index: int) -> str:
+        """The file within its set, such as ``n01440764/x.JPEG``."""
+        return self.files[index].name
+
+    def place(self, index: int) -> str:
+        """Where the file lies."""
+        return self.files[index].path
+
+    def class_labels(self) -> Sequence[int]:
+        """Numbers among the thousand classes."""
+        return [file.label for file in self.files]
+
+    def sample(self, index: int, picture: RgbPicture) -> Sample:
+        """Prepare a picture."""
+        image = self.transform(Image.fromarray(picture))
+        return {"image": image, "label": self.files[index].label, "index": index}
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """One cell of a published set."""
+
+    files: CellFiles
+    preparation: Preparation
+
+    @property
+    def cell(self) -> Cell:
+        """Which one."""
+        return self.files.cell
+
+    @property
+    def expected(self) -> int:
+        """Number of pictures that were published."""
+        return self.files.expected
+
+    def open(self) -> Pictures:
+        """Its pictures; the list of files is not kept here, lest all cells' lists pile up."""
+        images = self.files.images
+        self.files.notes()
+        self.files.forget()
+        return FilePictures(images, self.preparation.of(self.cell.collection))
+
+    def notes(self) -> tuple[str, ...]:
+        """What falls short of the published set."""
+        notes = self.files.notes()
+        self.files.forget()
+        return notes
+
+
+class ImageNetSets(TaskData):
+    """ImageNet-C, -A, -R, -Sketch, -V2, -C-bar and the validation set, as far as they are there.
+
+    Args:
+        name: name of the dataset.
+        root: a folder that holds the sets under their usual names, or None.
+        paths: folders of single sets (see `find_sets`).
+        classes: a file that names the synset of each output of the model, one a line; None: the
+            model has ImageNet's thousand classes in their order.
+        loading: batches, workers, unreadable samples.
+        recipe: see `Preparation`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | None,
+        paths: Mapping[str, str | None],
+        classes: str | None,
+        loading: Loading,
+        recipe: dict[str, Any],
+    ) -> None:
+        super().__init__(name, loading)
+        self.root = None if root is None else Path(root)
+        self.paths = paths
+        self.recipe = Preparation(**recipe)
+        self.outputs = None if classes is None else read_classes(Path(classes))
+        names = ImageNetInfo().label_descriptions()
+        self.all_names = tuple(description.split(",")[0] for description in names)
+        chosen = range(len(self.all_names)) if self.outputs is None else self.outputs
+        self.class_names = tuple(self.all_names[i] for i in chosen)
+
+    @cached_property
+    def found(self) -> FoundSets:
+        """What is on the disk."""
+        found = find_sets(self.root, self.paths)
+        for note in found.notes:
+            logger.warning("%s", note)
+        for collection, tree in found.missing.items():
+            logger.warning("%s is not there, and is left out; it would be %s", collection, tree)
+        return found
+
+    def check(self, mode: str) -> None:  # noqa: ARG002 - there is one mode
+        """Look for the sets."""
+        _ = self.found
+
+    def sources(self) -> list[CellSource]:
+        """One per cell that is on the disk."""
+        return [FileSource(files, self.recipe) for files in self.found.cells]
+
+    def pictures(self, split: Split) -> Pictures:
+        """There are no splits.
+
+        Raises:
+            DatasetError: always.
+        """
+        raise DatasetError(
+            f"dataset={self.name} has no {split} split: its sets only serve task=robustness. For "
+            "training or a plain test choose dataset=imagenet."
+        )
+
+
+def read_classes(path: Path) -> tuple[int, ...]:
+    """Numbers among the thousand classes by a file of synsets, one a line.
+
+    Raises:
+        SettingError: if it cannot be read, names no synset of ImageNet-1k, or one twice.
+    """
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(
+            f"dataset.classes={path} cannot be read ({error}). It must name the synset of each "
+            "output of the model, such as n01440764, one a line."
+        ) from error
+    numbers = {synset: number for number, synset in enumerate(ImageNetInfo().label_names())}
+    unknown = [line for line in lines if line not in numbers]
+    twice = sorted({line for line in lines if lines.count(line) > 1})
+    if unknown or twice or not lines:
+        fault = (
+            f"names no synsets of ImageNet-1k: {', '.join(unknown[:4])}"
+            if unknown
+            else (f"names synsets twice: {', '.join(twice[:4])}" if twice else "is empty")
+        )
+        raise SettingError(
+            f"dataset.classes={path} {fault}. It must name the synset of each output of the "
+            "model, such as n01440764, one a line and each once."
+        )
+    return tuple(numbers[line] for line in lines)

@@ -1,0 +1,105 @@
+"""Corruptions between reading a picture and preparing it for the network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from tasks.errors import SettingError
+from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
+from tasks.robustness.corruptions import (
+    CORRUPTIONS,
+    EXTRA,
+    SEVERITIES,
+    check,
+    corrupt,
+    generator_for,
+)
+from tasks.training.pictures import RgbPicture
+
+Profile = Literal["imagenet-c", "any-size"]
+PROFILES: tuple[str, ...] = get_args(Profile)
+CROP = 224
+"""Side in pixels of the pictures of ImageNet-C."""
+_RESIZED = 256
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """Alters pictures, each by noise of its own that depends on nothing but the fields and name.
+
+    Args:
+        name: of the corruption, or empty for none.
+        severity: 1 to 5; 0 without a corruption.
+        seed: of the noise.
+        profile: `imagenet-c`: the picture is first resized and cut to 224 x 224 as the pictures of
+            that set were; `any-size`: it is corrupted at its own size, as in COCO-C.
+    """
+
+    name: str
+    severity: int
+    seed: int
+    profile: Profile
+
+    def __call__(self, picture: RgbPicture, picture_name: str) -> RgbPicture:
+        """The picture, corrupted."""
+        if self.profile == "imagenet-c":
+            picture = published_crop(picture)
+        if not self.name:
+            return picture
+        draws = generator_for(self.seed, picture_name, self.name, self.severity)
+        return corrupt(picture, self.name, self.severity, draws)
+
+    @property
+    def cell(self) -> Cell:
+        """Where its pictures belong."""
+        return Cell(ON_THE_FLY, self.name, self.severity) if self.name else Cell(CLEAN)
+
+
+def published_crop(picture: RgbPicture) -> RgbPicture:
+    """The centre 224 x 224 of a picture whose short side is resized to 256, bilinearly."""
+    height, width = picture.shape[:2]
+    scale = _RESIZED / min(height, width)
+    size = (max(_RESIZED, int(width * scale)), max(_RESIZED, int(height * scale)))
+    resized = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)
+    left, top = (round((side - CROP) / 2) for side in resized.size)
+    return np.array(resized.crop((left, top, left + CROP, top + CROP)))
+
+
+def parse_corruption(text: str, seed: int, profile: Profile) -> Corruption:
+    """A corruption from a setting such as ``fog/3``.
+
+    Raises:
+        SettingError: another form, or no such corruption or severity.
+    """
+    name, slash, severity = text.partition("/")
+    if not slash or not severity.isdigit():
+        raise SettingError(
+            f"corruption={text} is not of the form <name>/<severity>, such as corruption=fog/3."
+        )
+    check(name, int(severity))
+    return Corruption(name, int(severity), seed, profile)
+
+
+def chosen_corruptions(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Corruptions by a setting: `published` (15), `all` (with the 4 extra), or names.
+
+    Raises:
+        SettingError: no such corruption.
+    """
+    if isinstance(names, str) and names in ("published", "all"):
+        return CORRUPTIONS + EXTRA if names == "all" else CORRUPTIONS
+    listed = (names,) if isinstance(names, str) else tuple(names)
+    for name in listed:
+        check(name, SEVERITIES[0])
+    if not listed:
+        raise SettingError("corruptions=[] leaves nothing to evaluate. Set corruptions=published.")
+    return tuple(name for name in CORRUPTIONS + EXTRA if name in listed)
+
+
+def corruptions_of(names: Sequence[str], seed: int, profile: Profile) -> list[Corruption]:
+    """No corruption, and then each of the named ones in every severity."""
+    cells = [(name, severity) for name in names for severity in SEVERITIES]
+    return [Corruption(name, severity, seed, profile) for name, severity in (("", 0), *cells)]

@@ -1,0 +1,164 @@
+"""How a model is scored on a cell: by what it says of every image, or by its task's own figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from tasks.reporting.reliability import calibration_error
+from tasks.robustness.cells import CLEAN, Cell
+from tasks.robustness.outcomes import Outcomes, joined, outcomes_of
+from tasks.robustness.subsets import ClassSubset
+from tasks.training.gathering import gather_lists
+from tasks.training.task import Batch, Task
+
+ALL = "all"
+"""The label space of all classes of the evaluation."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A task that names one class per picture."""
+
+    def classify(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits (N, classes) and labels (N,) of a batch."""
+
+
+class CellScore(NamedTuple):
+    """What a model did on one cell.
+
+    Args:
+        figures: by name.
+        outcomes: of a classifier, by label space.
+        images: number of images scored, over all processes.
+    """
+
+    figures: dict[str, float]
+    outcomes: dict[str, Outcomes]
+    images: int
+
+
+@dataclass(frozen=True)
+class LabelSpaces:
+    """How the classes of a model and those of the pictures belong together.
+
+    Args:
+        outputs: for every output of the model its number among the classes of the pictures; None:
+            they are the same.
+        count: number of classes of the pictures; without `outputs` it is not needed.
+        subsets: sets of which only some classes are used, by the collection that needs them.
+    """
+
+    outputs: tuple[int, ...] | None = None
+    count: int = 0
+    subsets: Mapping[str, ClassSubset] = field(default_factory=dict)
+
+    def expanded(self, logits: Tensor) -> Tensor:
+        """Logits (N, classes of the pictures); minus infinity for one that the model has not."""
+        if self.outputs is None:
+            return logits
+        wide = logits.new_full((len(logits), self.count), float("-inf"))
+        wide[:, torch.tensor(self.outputs, device=logits.device)] = logits
+        return wide
+
+    def known(self, labels: Tensor) -> Tensor:
+        """(N,), bool: whether the model can name the class."""
+        if self.outputs is None:
+            return torch.ones_like(labels, dtype=torch.bool)
+        return torch.isin(labels, torch.tensor(self.outputs, device=labels.device))
+
+    def subsets_of(self, cell: Cell) -> list[ClassSubset]:
+        """The subsets in which a cell is scored, beside all classes."""
+        if cell.collection == CLEAN:
+            return list(self.subsets.values())
+        return [s for name, s in self.subsets.items() if name == cell.collection]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How a model wants its pixels: scale and shift (3,) of pixels as the data normalises them."""
+
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def between(cls, data: Sequence[Sequence[float]], model: Sequence[Sequence[float]]) -> "Pixels":
+        """From mean and standard deviation of the data's to those of the model's."""
+        (mean, std), (own_mean, own_std) = (map(torch.tensor, part) for part in (data, model))
+        return cls(std / own_std, (mean - own_mean) / own_std)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W), both."""
+        scale, shift = (part.view(1, -1, 1, 1).to(images) for part in (self.scale, self.shift))
+        return images * scale + shift
+
+
+class ClassifierScore:
+    """Scores a classifier by its predictions.
+
+    Args:
+        task: offers `classify`.
+        spaces: of labels.
+        pixels: how the model wants its pixels, None: as they come.
+    """
+
+    def __init__(self, task: Classifier, spaces: LabelSpaces, pixels: Pixels | None = None) -> None:
+        self.task = task
+        self.spaces = spaces
+        self.pixels = pixels
+        self._parts: list[dict[str, Outcomes]] = []
+
+    def add(self, batch: Batch, cell: Cell) -> None:
+        """Score a batch of a cell."""
+        if "image" not in batch:  # nothing readable in it
+            return
+        if self.pixels is not None:
+            batch = {**batch, "image": self.pixels(batch["image"])}
+        logits, labels = self.task.classify(batch)
+        known, indices = self.spaces.known(labels), batch["index"]
+        logits, labels, indices = self.spaces.expanded(logits)[known], labels[known], indices[known]
+        part = {ALL: outcomes_of(logits, labels, indices)}
+        for subset in self.spaces.subsets_of(cell):
+            own = subset.own_labels(labels)
+            inside = own >= 0
+            part[subset.name] = outcomes_of(
+                subset.masked(logits[inside]), own[inside], indices[inside]
+            )
+        self._parts.append(part)
+
+    def finish(self) -> CellScore:
+        """The figures of the cell, over all processes; every process must call it."""
+        parts, self._parts = gather_lists(self._parts), []
+        spaces = dict.fromkeys(space for part in parts for space in part)
+        outcomes = {space: joined([part[space] for part in parts]) for space in spaces}
+        images = len(outcomes[ALL]) if outcomes else 0
+        return CellScore(classifier_figures(outcomes[ALL]) if images else {}, outcomes, images)
+
+
+class TaskScore:
+    """Scores a model of any task by the figures of that task's own test."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._images = 0
+
+    def add(self, batch: Batch, cell: Cell) -> None:  # noqa: ARG002 - all cells are alike
+        """Score a batch."""
+        self._images += len(batch.get("scenes", ()))
+        self.task.shared_step({**batch, "unreadable": []}, "test")
+
+    def finish(self) -> CellScore:
+        """The figures of the cell, over all processes; every process must call it."""
+        images, self._images = sum(gather_lists([self._images])), 0
+        return CellScore(self.task.figures("test") if images else {}, {}, images)
+
+
+def classifier_figures(outcomes: Outcomes) -> dict[str, float]:
+    """Top-1, calibration error and mean confidence of at least one image."""
+    return {
+        "top1": float(outcomes.right.mean()),
+        "ece": calibration_error(*outcomes.reliability()),
+        "confidence": float(outcomes.confidence.mean(dtype="float64")),
+    }

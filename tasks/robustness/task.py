@@ -1,0 +1,240 @@
+"""Robustness as a task: several models over the cells of an evaluation, in one pass."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tasks.reporting.console import metric_text
+from tasks.reporting.page import Picture, Section, Table
+from tasks.robustness.cell_table import CellTable
+from tasks.robustness.cells import Cell
+from tasks.robustness.comparison import read_runs
+from tasks.robustness.data import CellData
+from tasks.robustness.evaluations import SUBSETS
+from tasks.robustness.examples import example_strip
+from tasks.robustness.figures import Kind, figures_of, kind_of
+from tasks.robustness.imagenet import ImageNetSets
+from tasks.robustness.ledger import CellRecord, Ledger
+from tasks.robustness.report import Evaluation, Report, headline_table, report_sections
+from tasks.robustness.scoring import (
+    ALL,
+    CellScore,
+    Classifier,
+    ClassifierScore,
+    LabelSpaces,
+    Pixels,
+    TaskScore,
+)
+from tasks.robustness.subsets import class_subset
+from tasks.training.gathering import gather_lists
+from tasks.training.pictures import RgbPicture
+from tasks.training.task import Batch, Stage, Task
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under evaluation.
+
+    Args:
+        name: for reports and folders, unlike that of any other.
+        task: holds the model with its weights, and scores it.
+        pixels: mean and standard deviation that it was trained with; None: as the data has them.
+    """
+
+    name: str
+    task: Task
+    pixels: Sequence[Sequence[float]] | None = None
+
+
+class RobustnessTask(Task):
+    """Evaluates models on cells; every finished cell is written at once.
+
+    Args:
+        subjects: at least one; all of one task.
+        data: the cells.
+        protocol: what is evaluated and how, as plain data; a run folder of an equal one is
+            continued.
+        compare: folders of runs to compare with.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        data: CellData,
+        protocol: dict[str, Any],
+        compare: Sequence[str] = (),
+    ) -> None:
+        first = subjects[0].task
+        super().__init__(first.optimization, first.monitor)
+        self.backbone = first.backbone
+        self.models = nn.ModuleList([subject.task for subject in subjects])
+        self.names = [subject.name for subject in subjects]
+        self.data = data
+        self.protocol = protocol
+        self._about = protocol
+        self.compare = compare
+        self.kind: Kind = kind_of(first, data.base)
+        self._scores = [_score(subject, data) for subject in subjects]
+        self._main = first.main_figures
+        self._folder: Path | None = None
+        self._open: int | None = None
+        self._unread = 0
+
+    def start(self, folder: Path) -> None:
+        """Look into the run folder for finished cells; the others are still to be done."""
+        self._folder = folder
+        self._table = CellTable(folder)
+        done = []
+        for name in self.names:
+            records = Ledger(folder).read(name)
+            done.append(set(records))
+            for record in records.values():
+                self._table.add(name, record)
+        cells = self.cells
+        self.data.todo = [i for i, cell in enumerate(cells) if not all(cell in d for d in done)]
+        if len(self.data.todo) < len(cells):
+            logger.info("%d of %d cells are done", len(cells) - len(self.data.todo), len(cells))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Those that are evaluated."""
+        return [source.cell for source in self.data.cells.sources]
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        assert self._folder is not None, "start() was not called"
+        return self._folder
+
+    def shared_step(self, batch: Batch, stage: Stage) -> Tensor:  # noqa: ARG002
+        """Score a batch with every model."""
+        number = batch["cell"]
+        if self._open != number:
+            self._close()
+            self._open = number
+        self.note_unreadable(batch)
+        self._unread += len(batch["unreadable"])
+        for score in self._scores:
+            score.add(batch, self.data.cells.sources[number].cell)
+        return torch.zeros((), device=self.device)
+
+    def on_test_epoch_end(self) -> None:
+        """Finish the last cell."""
+        self._close()
+
+    @cached_property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """What was found of each model, from the finished cells; to be asked for at the end."""
+        found = {}
+        for name in self.names:
+            records = Ledger(self.folder).read(name)
+            found[name] = Evaluation(records, figures_of(records, self.kind))
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """Figures by name, such as `test/mce`; of several models `<model>/mce`."""
+        values: dict[str, float] = {}
+        for name, evaluation in self.evaluations.items():
+            stage = "test" if len(self.names) == 1 else name.replace("/", "_")
+            for key, figure in evaluation.figures.items():
+                values[f"{stage}/{key}"] = figure.value
+                if isfinite(figure.interval.low):
+                    values[f"{stage}/{key}/low"], values[f"{stage}/{key}/high"] = figure.interval
+        return values
+
+    def remarks(self) -> list[str]:
+        """Where the figures come from, and what they fall short of."""
+        lines = [self.kind.origin] if self.kind.origin else []
+        for evaluation in self.evaluations.values():
+            marked = ((k, f.remark) for k, f in evaluation.figures.items() if f.remark)
+            lines += [f"{key}: {remark}" for key, remark in marked]
+        return list(dict.fromkeys(lines))
+
+    def headline(self) -> Table:
+        """The figures that say most, a row per model."""
+        return headline_table(self.evaluations, self.kind, self._about)
+
+    def sections(self) -> list[Section]:
+        """Everything that the report shows."""
+        if not self.trainer.is_global_zero:
+            return []
+        others = read_runs([Path(folder) for folder in self.compare], self.kind)
+        return report_sections(
+            Report(self.evaluations, self.kind, self._about, others, self._strip)
+        )
+
+    def _close(self) -> None:
+        """Write down the cell that was open; every process must call it."""
+        if self._open is None:
+            return
+        number, self._open = self._open, None
+        unread, self._unread = sum(gather_lists([self._unread])), 0
+        results = [score.finish() for score in self._scores]
+        if not self.trainer.is_global_zero:
+            return
+        for name, result in zip(self.names, results, strict=True):
+            record = self._record(number, result, unread)
+            Ledger(self.folder).write(name, record)
+            self._table.add(name, record)
+            shown = {k: v for k, v in record.figures.items() if k in self._main}
+            text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
+            model = f"{name}: " if len(self.names) > 1 else ""
+            logger.info("%s%s: %s (%d images)", model, record.cell.name, text, result.images)
+        self._table.write()
+
+    def _record(self, number: int, result: CellScore, unread: int) -> CellRecord:
+        source = self.data.cells.sources[number]
+        notes = list(source.notes())
+        if unread:
+            notes.append(f"{unread} images could not be read")
+        broken = result.outcomes[ALL].broken if ALL in result.outcomes else 0
+        if broken:
+            notes.append(f"{broken} images gave no prediction but NaN, which counts as wrong")
+        return CellRecord(
+            cell=source.cell,
+            images=result.images,
+            expected=source.expected,
+            figures=result.figures,
+            names=self.data.cells.digest(number),
+            notes=tuple(notes),
+            outcomes=result.outcomes,
+        )
+
+    def _strip(self) -> Picture | None:
+        records = self.evaluations[self.names[0]].records
+        base = self.data.base
+        names = base.all_names if isinstance(base, ImageNetSets) else base.class_names
+        return example_strip(self.data.cells, records, names, self._drawn)
+
+    @torch.inference_mode()
+    def _drawn(self, number: int, index: int) -> RgbPicture:
+        """A picture of a cell, with what the first model finds in it where that can be drawn."""
+        pictures = self.data.cells.pictures(number)
+        picture = pictures.picture(index)
+        if self.kind.sets != "dense":
+            return picture
+        task = cast(Task, self.models[0]).eval()
+        return task.illustrate(self.data.base.collate([pictures.sample(index, picture)]))[0]
+
+
+def _score(subject: Subject, data: CellData) -> ClassifierScore | TaskScore:
+    if not isinstance(subject.task, Classifier):
+        return TaskScore(subject.task)
+    base, pixels = data.base, None
+    if subject.pixels is not None and hasattr(base, "recipe"):
+        here = (base.recipe.mean, base.recipe.std)
+        pixels = Pixels.between(here, subject.pixels) if subject.pixels != here else None
+    if not isinstance(base, ImageNetSets):
+        return ClassifierScore(subject.task, LabelSpaces(), pixels)
+    subsets = {name: class_subset(space) for name, (_, space) in SUBSETS.items()}
+    spaces = LabelSpaces(base.outputs, len(base.all_names), subsets)
+    return ClassifierScore(subject.task, spaces, pixels)
