@@ -104,7 +104,8 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
         task: see `build_task`.
         folder: the run folder.
     """
-    loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in config.logger.values()]
+    wanted = config.logger.values() if task.protocol is None else ()  # such runs have no curves
+    loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in wanted]
     callbacks = [_factory(_plain(one))() for one in config.callbacks.values()]
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
     data.check_batches(config.mode, trainer.world_size)

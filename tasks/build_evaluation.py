@@ -14,7 +14,6 @@ from tasks.reporting.console import print_line
 from tasks.reporting.provenance import Provenance
 from tasks.robustness.copies import QUALITY, Copies, claim_copies
 from tasks.robustness.data import AlteredSource, CellData, Cells, CellSource
-from tasks.robustness.imagenet import ImageNetSets
 from tasks.robustness.ledger import plain_name
 from tasks.robustness.on_the_fly import (
     CROP,
@@ -24,6 +23,7 @@ from tasks.robustness.on_the_fly import (
     corruptions_of,
     parse_corruption,
 )
+from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.task import RobustnessTask, Subject
 from tasks.run_folder import read_protocol
 from tasks.subjects import Origin, backbone_of, given_checkpoints, origin_of

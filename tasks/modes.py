@@ -64,7 +64,7 @@ def robustness(job: "Job") -> Outcome:
     if not job.trainer.is_global_zero:
         return Outcome()
     facts: dict[str, int | float | str] = {"models": len(task.names), "cells": len(task.cells)}
-    return Outcome(metrics=task.metrics(), facts=facts, notes=task.remarks())
+    return Outcome(task.metrics(), ", ".join(task.checkpoints), facts, task.remarks())
 
 
 def _test(job: "Job") -> dict[str, float]:

@@ -4,6 +4,7 @@ A checkpoint of a run brings its own backbone with it, from the run's `config.ya
 `task=robustness` also its task and, unless another is asked for, its dataset.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ SETS = "imagenet_sets"
 """The dataset of ImageNet's published variants."""
 _BEST = "checkpoints/best.ckpt"
 _CONFIG_FILE = "config.yaml"
+_TIME = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Origin:
         if self.weights is None:
             return self.text
         if self.run is not None:
-            return run_folder_of(self.weights).name
+            return _TIME.sub("", run_folder_of(self.weights).name)
         return self.weights.name.rsplit(".", 1)[0]
 
 

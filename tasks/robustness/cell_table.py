@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.reporting.files import write_atomically
-from tasks.robustness.intervals import UNKNOWN, share_interval
 from tasks.robustness.ledger import CellRecord
-from tasks.robustness.scoring import ALL
+from tasks.robustness.scoring.intervals import UNKNOWN, share_interval
+from tasks.robustness.scoring.scores import ALL
 
 FILE_NAME = "cells.csv"
 COLUMNS = (

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from tasks.reporting.files import plain_data, to_json, write_atomically
 from tasks.robustness.cells import Cell
-from tasks.robustness.outcomes import Outcomes
+from tasks.robustness.scoring.outcomes import Outcomes
 
 FOLDER = "cells"
 _FIELDS = [entry.name for entry in fields(Outcomes)]

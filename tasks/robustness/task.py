@@ -15,15 +15,17 @@ from tasks.reporting.console import metric_text
 from tasks.reporting.page import Picture, Section, Table
 from tasks.robustness.cell_table import CellTable
 from tasks.robustness.cells import Cell
-from tasks.robustness.comparison import read_runs
 from tasks.robustness.data import CellData
-from tasks.robustness.evaluations import SUBSETS
-from tasks.robustness.examples import example_strip
-from tasks.robustness.figures import Kind, figures_of, kind_of
-from tasks.robustness.imagenet import ImageNetSets
 from tasks.robustness.ledger import CellRecord, Ledger
-from tasks.robustness.report import Evaluation, Report, headline_table, report_sections
-from tasks.robustness.scoring import (
+from tasks.robustness.published.imagenet import ImageNetSets
+from tasks.robustness.published.subsets import class_subset
+from tasks.robustness.report.comparison import read_runs
+from tasks.robustness.report.contents import Evaluation, Report
+from tasks.robustness.report.examples import example_strip
+from tasks.robustness.report.sections import headline_table, report_sections
+from tasks.robustness.scoring.evaluations import SUBSETS
+from tasks.robustness.scoring.figures import Kind, figures_of, kind_of
+from tasks.robustness.scoring.scores import (
     ALL,
     CellScore,
     Classifier,
@@ -32,7 +34,6 @@ from tasks.robustness.scoring import (
     Pixels,
     TaskScore,
 )
-from tasks.robustness.subsets import class_subset
 from tasks.training.gathering import gather_lists
 from tasks.training.pictures import RgbPicture
 from tasks.training.task import Batch, Stage, Task
@@ -110,6 +111,11 @@ class RobustnessTask(Task):
         return [source.cell for source in self.data.cells.sources]
 
     @property
+    def checkpoints(self) -> list[str]:
+        """What was given as the models."""
+        return [model["checkpoint"] for model in self._about["models"].values()]
+
+    @property
     def folder(self) -> Path:
         """Of the run."""
         assert self._folder is not None, "start() was not called"
@@ -136,7 +142,8 @@ class RobustnessTask(Task):
         """What was found of each model, from the finished cells; to be asked for at the end."""
         found = {}
         for name in self.names:
-            records = Ledger(self.folder).read(name)
+            done = Ledger(self.folder).read(name)
+            records = {cell: done[cell] for cell in self.cells if cell in done}
             found[name] = Evaluation(records, figures_of(records, self.kind))
         return found
 

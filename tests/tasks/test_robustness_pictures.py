@@ -15,7 +15,7 @@ from tasks.robustness.pictures.heatmap import severity_heat_map
 from tasks.robustness.pictures.strip import Shown, strip_picture
 from tasks.robustness.pictures.texts import fitted, text_width
 from tasks.robustness.pictures.values import by_severity, group_spans, has_figure
-from tasks.robustness.protocol import ALEXNET, ALEXNET_EXTRA
+from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA
 
 ODD = "$odd_{$ \u4e2d name " + "long " * 20
 GREY = to_rgba("#d5d9df")

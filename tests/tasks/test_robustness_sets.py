@@ -7,9 +7,9 @@ from timm.data import ImageNetInfo
 from tasks.errors import DatasetError, SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
-from tasks.robustness.layouts import BAR_CORRUPTIONS, LAYOUTS
-from tasks.robustness.sets import find_sets
-from tasks.robustness.subsets import class_subset
+from tasks.robustness.published.layouts import BAR_CORRUPTIONS, LAYOUTS
+from tasks.robustness.published.sets import find_sets
+from tasks.robustness.published.subsets import class_subset
 from tasks.training.pictures import read_picture
 
 SYNSETS = ImageNetInfo().label_names()

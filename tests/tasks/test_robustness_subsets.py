@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tasks.robustness.subsets import class_subset
+from tasks.robustness.published.subsets import class_subset
 
 
 @pytest.mark.parametrize(

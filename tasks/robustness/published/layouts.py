@@ -12,7 +12,7 @@ from timm.data import ImageNetInfo
 from tasks.errors import DatasetError
 from tasks.robustness.cells import CLEAN
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, GROUPS, SEVERITIES
-from tasks.robustness.subsets import class_subset
+from tasks.robustness.published.subsets import class_subset
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 V2 = "v2"

@@ -11,17 +11,23 @@ from numpy.typing import NDArray
 
 from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
 from tasks.robustness.corruptions import EXTRA, SEVERITIES
-from tasks.robustness.intervals import UNKNOWN, Interval, apart, mean_interval, share_interval
 from tasks.robustness.ledger import CellRecord, Records
-from tasks.robustness.outcomes import Outcomes
-from tasks.robustness.protocol import (
+from tasks.robustness.published.subsets import SubsetName
+from tasks.robustness.scoring.intervals import (
+    UNKNOWN,
+    Interval,
+    apart,
+    mean_interval,
+    share_interval,
+)
+from tasks.robustness.scoring.outcomes import Outcomes
+from tasks.robustness.scoring.scores import ALL, classifier_figures
+from tasks.robustness.scoring.summary import (
     ALEXNET,
     CLEAN_ALEXNET,
     corruption_summary,
     performance_summary,
 )
-from tasks.robustness.scoring import ALL, classifier_figures
-from tasks.robustness.subsets import SubsetName
 
 IMAGENET_C, IMAGENET_C_BAR = "imagenet-c", "imagenet-c-bar"
 SUBSETS: dict[str, tuple[str, SubsetName]] = {

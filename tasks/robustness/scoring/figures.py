@@ -5,16 +5,16 @@ from typing import Literal
 
 from timm.data import ImageNetInfo
 
-from tasks.robustness.evaluations import (
+from tasks.robustness.ledger import Records
+from tasks.robustness.published.imagenet import ImageNetSets
+from tasks.robustness.scoring.evaluations import (
     Figure,
     clean,
     corrupted_classes,
     dense,
     published_sets,
 )
-from tasks.robustness.imagenet import ImageNetSets
-from tasks.robustness.ledger import Records
-from tasks.robustness.scoring import Classifier
+from tasks.robustness.scoring.scores import Classifier
 from tasks.training.loaders import TaskData
 from tasks.training.task import Task
 

@@ -13,8 +13,8 @@ from timm.data import ImageNetInfo
 from tasks.errors import DatasetError, SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.data import CellSource
-from tasks.robustness.evaluations import IMAGENET_C, IMAGENET_C_BAR
-from tasks.robustness.sets import CellFiles, FoundSets, ImageFile, find_sets
+from tasks.robustness.published.sets import CellFiles, FoundSets, ImageFile, find_sets
+from tasks.robustness.scoring.evaluations import IMAGENET_C, IMAGENET_C_BAR
 from tasks.training.loaders import Loading, Split, TaskData
 from tasks.training.pictures import Pictures, RgbPicture, Sample, read_picture
 from tasks.training.views import Transform, centre_view

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tasks.reporting.reliability import calibration_error
 from tasks.robustness.cells import CLEAN, Cell
-from tasks.robustness.outcomes import Outcomes, joined, outcomes_of
-from tasks.robustness.subsets import ClassSubset
+from tasks.robustness.published.subsets import ClassSubset
+from tasks.robustness.scoring.outcomes import Outcomes, joined, outcomes_of
 from tasks.training.gathering import gather_lists
 from tasks.training.task import Batch, Task
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
-from tasks.robustness.protocol import (
+from tasks.robustness.scoring.summary import (
     ALEXNET,
     ALEXNET_EXTRA,
     CLEAN_ALEXNET,

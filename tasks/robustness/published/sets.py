@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tasks.errors import DatasetError, SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.corruptions import SEVERITIES
-from tasks.robustness.layouts import (
+from tasks.robustness.published.layouts import (
     LAYOUTS,
     V2,
     V2_PARENT,

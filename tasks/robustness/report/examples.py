@@ -6,9 +6,9 @@ from tasks.reporting.page import Picture
 from tasks.robustness.cells import CLEAN
 from tasks.robustness.data import Cells
 from tasks.robustness.ledger import Records
-from tasks.robustness.outcomes import NO_PREDICTION, Outcomes
 from tasks.robustness.pictures.strip import Shown, strip_picture
-from tasks.robustness.scoring import ALL
+from tasks.robustness.scoring.outcomes import NO_PREDICTION, Outcomes
+from tasks.robustness.scoring.scores import ALL
 from tasks.training.pictures import RgbPicture
 
 SEVERITY = 3

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from tasks.errors import ReportError
 from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
-from tasks.robustness.evaluations import IMAGENET_C, SUBSETS, WHOLE, Figure, image_sums
-from tasks.robustness.figures import Kind, figures_of
-from tasks.robustness.intervals import UNKNOWN, Interval, mean_interval
 from tasks.robustness.ledger import CellRecord, Ledger, Records
-from tasks.robustness.protocol import ALEXNET
-from tasks.robustness.scoring import ALL
+from tasks.robustness.scoring.evaluations import IMAGENET_C, SUBSETS, WHOLE, Figure, image_sums
+from tasks.robustness.scoring.figures import Kind, figures_of
+from tasks.robustness.scoring.intervals import UNKNOWN, Interval, mean_interval
+from tasks.robustness.scoring.scores import ALL
+from tasks.robustness.scoring.summary import ALEXNET
 from tasks.run_folder import read_protocol
 
 

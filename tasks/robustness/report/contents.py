@@ -1,0 +1,74 @@
+"""What the report of a robustness evaluation is made of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, isnan
+from typing import Any
+
+from tasks.reporting.page import Picture
+from tasks.robustness.cells import ON_THE_FLY
+from tasks.robustness.ledger import CellRecord, Records
+from tasks.robustness.report.comparison import OtherRun
+from tasks.robustness.scoring.evaluations import IMAGENET_C, Figure
+from tasks.robustness.scoring.figures import Kind
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found of one model."""
+
+    records: Records
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the report is made of.
+
+    Args:
+        evaluations: by model, at least one.
+        kind: what was evaluated.
+        protocol: how.
+        others: models of other runs.
+        strip: draws example pictures of the first model, if there are any.
+    """
+
+    evaluations: Mapping[str, Evaluation]
+    kind: Kind
+    protocol: Mapping[str, Any]
+    others: Sequence[OtherRun]
+    strip: Callable[[], Picture | None]
+
+    @property
+    def collection(self) -> str:
+        """Where the corrupted pictures come from."""
+        return IMAGENET_C if self.kind.sets == "published" else ON_THE_FLY
+
+    @property
+    def subset(self) -> str:
+        """A sentence for every table, empty if all pictures were evaluated."""
+        return subset_text(self.protocol)
+
+
+def subset_text(protocol: Mapping[str, Any]) -> str:
+    """What must be said of figures of a subset; empty if all pictures were evaluated."""
+    limit = protocol.get("limit")
+    return f"On a subset: {limit} pictures per set, evenly of all classes." if limit else ""
+
+
+def percent(value: float) -> str:
+    """A share as a percentage, `-` if there is none."""
+    return "-" if isnan(value) else f"{100 * value:.2f} %"
+
+
+def span_text(figure: Figure) -> str:
+    """The interval of a figure in percent, `-` if it is not known."""
+    low, high = figure.interval
+    if not (isfinite(low) and isfinite(high)):
+        return "-"
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def measured(report: Report, records: Records) -> list[CellRecord]:
+    """The cells of corrupted pictures that have figures."""
+    return [r for cell, r in records.items() if cell.collection == report.collection and r.images]

@@ -1,0 +1,103 @@
+"""The section of a report on corruptions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tasks.reporting.page import Picture, Section, Table
+from tasks.robustness.cells import CLEAN, Cell
+from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
+from tasks.robustness.ledger import CellRecord, Records
+from tasks.robustness.pictures.baseline_bars import baseline_bars
+from tasks.robustness.pictures.heatmap import severity_heat_map
+from tasks.robustness.pictures.severity_curves import severity_curves
+from tasks.robustness.pictures.values import Values
+from tasks.robustness.report.contents import Report, measured, percent
+from tasks.robustness.scoring.evaluations import image_sums
+from tasks.robustness.scoring.figures import NAMES, Kind
+from tasks.robustness.scoring.intervals import mean_interval
+from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA
+
+
+def corruption_section(report: Report) -> Section:
+    """Heat maps, curves, bars beside other models, and the figures as tables."""
+    pictures: list[Picture] = []
+    for measure, name, worse in _measures(report.kind):
+        series = {m: _values(report, e.records, measure) for m, e in report.evaluations.items()}
+        clean = {
+            model: _figure(e.records[Cell(CLEAN)], measure)
+            for model, e in report.evaluations.items()
+            if Cell(CLEAN) in e.records
+        }
+        listed = [c for c in (*CORRUPTIONS, *EXTRA) if c in CORRUPTIONS or _any(series, c)]
+        pictures += [
+            severity_heat_map(values, listed, name, model, worse)
+            for model, values in series.items()
+        ]
+        pictures.append(severity_curves(series, clean, name))
+    if report.kind.sets != "dense":
+        pictures.append(_bars(report))
+    tables = [_cell_table(report, model) for model in report.evaluations]
+    return Section("Corruptions", report.kind.origin, tables, pictures)
+
+
+def _bars(report: Report) -> Picture:
+    records = {model: e.records for model, e in report.evaluations.items()}
+    records |= {other.name: other.records for other in report.others}
+    errors, intervals = {}, {}
+    for model, own in records.items():
+        found = {c: _severities(report, own, c) for c in (*CORRUPTIONS, *EXTRA)}
+        whole = {c: cells for c, cells in found.items() if len(cells) == len(SEVERITIES)}
+        errors[model] = {
+            c: float(np.mean([_figure(r, "error") for r in cells])) for c, cells in whole.items()
+        }
+        weights = [1 / len(SEVERITIES)] * len(SEVERITIES)
+        sums = {c: image_sums(cells, weights) for c, cells in whole.items()}
+        spans = {c: mean_interval(s) for c, s in sums.items() if s is not None}
+        intervals[model] = {c: (span.low, span.high) for c, span in spans.items()}
+    baseline = {**ALEXNET, **ALEXNET_EXTRA} if report.kind.sets == "published" else None
+    return baseline_bars(errors, intervals, baseline)
+
+
+def _cell_table(report: Report, model: str) -> Table:
+    """The figures behind the pictures, with what falls short of the whole set."""
+    records = measured(report, report.evaluations[model].records)
+    (measure, name, _), *_ = _measures(report.kind)
+    rows = []
+    for corruption in dict.fromkeys(record.cell.corruption for record in records):
+        cells = {r.cell.severity: r for r in records if r.cell.corruption == corruption}
+        values = [_figure(cells[s], measure) if s in cells else float("nan") for s in SEVERITIES]
+        mean = sum(values) / len(values)  # nan if any is missing: never over fewer
+        rows.append([corruption, *map(percent, [*values, mean])])
+    columns = ["corruption", *map(str, SEVERITIES), "mean"]
+    caption = f"{model}: {name} by severity. {report.subset}".strip()
+    return Table(columns, rows, caption)
+
+
+def _measures(kind: Kind) -> list[tuple[str, str, Any]]:
+    """Figure of a cell, its name, and which end is worse."""
+    if kind.sets != "dense":
+        return [("error", "error", "high")]
+    return [(measure, NAMES.get(measure, measure), "low") for measure in kind.measures]
+
+
+def _severities(report: Report, records: Records, corruption: str) -> list[CellRecord]:
+    return [r for r in measured(report, records) if r.cell.corruption == corruption]
+
+
+def _values(report: Report, records: Records, measure: str) -> Values:
+    return {
+        (record.cell.corruption, record.cell.severity): _figure(record, measure)
+        for record in measured(report, records)
+    }
+
+
+def _figure(record: CellRecord, measure: str) -> float:
+    if measure == "error":
+        return 1 - record.figures.get("top1", float("nan"))
+    return record.figures.get(measure, float("nan"))
+
+
+def _any(series: Mapping[str, Values], corruption: str) -> bool:
+    return any(name == corruption for values in series.values() for name, _ in values)

@@ -1,0 +1,158 @@
+"""The report of a robustness evaluation."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tasks.reporting.page import Picture, Section, Table
+from tasks.reporting.reliability import reliability_picture
+from tasks.robustness.cells import CLEAN
+from tasks.robustness.pictures.baseline_bars import difference_bars
+from tasks.robustness.report.comparison import (
+    OtherRun,
+    corruption_differences,
+    figure_differences,
+    protocol_differences,
+)
+from tasks.robustness.report.contents import (
+    Evaluation,
+    Report,
+    measured,
+    percent,
+    span_text,
+    subset_text,
+)
+from tasks.robustness.report.corruptions import corruption_section
+from tasks.robustness.scoring.evaluations import Figure
+from tasks.robustness.scoring.figures import Kind, figure_name
+from tasks.robustness.scoring.outcomes import joined
+from tasks.robustness.scoring.scores import ALL
+
+
+def headline_table(
+    evaluations: Mapping[str, Evaluation], kind: Kind, protocol: Mapping[str, Any]
+) -> Table:
+    """The figures that say most, a row per model."""
+    names = kind.headline
+    rows = []
+    for model, evaluation in evaluations.items():
+        found = [evaluation.figures.get(name) for name in names]
+        rows.append([model, *("-" if f is None else _marked(f) for f in found)])
+    marks = any(f.remark for e in evaluations.values() for f in e.figures.values())
+    caption = [
+        subset_text(protocol),
+        "* falls short of the protocol, see Figures." if marks else "",
+    ]
+    first = 0 if len(rows) > 1 else 1  # a single model needs no name
+    columns = ["model", *map(figure_name, names)]
+    return Table(columns[first:], [row[first:] for row in rows], " ".join(filter(None, caption)))
+
+
+def report_sections(report: Report) -> list[Section]:
+    """Figures, corruptions, comparison, examples, calibration and protocol."""
+    sections = [_figures(report)]
+    if any(measured(report, e.records) for e in report.evaluations.values()):
+        sections.append(corruption_section(report))
+    sections += [_comparison(report, other) for other in report.others]
+    strip = report.strip()
+    if strip is not None:
+        sections.append(Section("Examples", pictures=[strip]))
+    calibration = _calibration(report)
+    if calibration:
+        sections.append(Section("Calibration", pictures=calibration))
+    return [*sections, _protocol(report)]
+
+
+def _figures(report: Report) -> Section:
+    rows = [
+        [model, figure_name(name), percent(f.value), span_text(f), f.remark]
+        for model, evaluation in report.evaluations.items()
+        for name, f in evaluation.figures.items()
+    ]
+    columns = ["model", "figure", "value", "95 % interval", "falls short"]
+    single = len(report.evaluations) == 1
+    remarks = any(row[-1] for row in rows)
+    kept = [i for i in range(len(columns)) if (i > 0 or not single) and (i < 4 or remarks)]
+    table = Table(
+        [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], report.subset
+    )
+    return Section("Figures", report.kind.origin, [table])
+
+
+def _comparison(report: Report, other: OtherRun) -> Section:
+    model, own = next(iter(report.evaluations.items()))
+    rows = [
+        [
+            figure_name(name),
+            percent(own.figures[name].value),
+            percent(other.figures[name].value),
+            f"{100 * difference.value:+.2f}",
+            span_text(difference),
+        ]
+        for name, difference in figure_differences(own.records, own.figures, other).items()
+    ]
+    columns = ["figure", model, other.name, "difference, points", "95 % interval"]
+    differing = protocol_differences(report.protocol, other.protocol)
+    text = (
+        f"The difference is {other.name} minus {model}; its interval is that of the same pictures, "
+        "and is left out where the two saw others."
+    )
+    if differing:
+        text += f"\n\nThe two were not evaluated alike: {'; '.join(differing)}."
+    pictures = []
+    if report.kind.sets != "dense":
+        by_corruption = corruption_differences(own.records, other.records, report.collection)
+        pictures = [difference_bars(by_corruption, other.name)] if by_corruption else []
+    table = Table(columns, rows, report.subset)
+    return Section(f"Compared with {other.name}", text, [table], pictures)
+
+
+def _calibration(report: Report) -> list[Picture]:
+    pictures = []
+    for model, evaluation in report.evaluations.items():
+        corrupted = measured(report, evaluation.records)
+        groups = {"clean": [r for c, r in evaluation.records.items() if c.collection == CLEAN]}
+        groups["corrupted"] = corrupted
+        for title, records in groups.items():
+            outcomes = [r.outcomes[ALL] for r in records if len(r.outcomes.get(ALL, ()))]
+            if outcomes:
+                picture = reliability_picture(*joined(outcomes).reliability())
+                pictures.append(
+                    replace(
+                        picture,
+                        name=f"reliability_{title}",
+                        alt=f"Reliability of {model}, {title} pictures",
+                        caption=f"{model}, {title} pictures. {picture.caption}",
+                    )
+                )
+    return pictures
+
+
+def _protocol(report: Report) -> Section:
+    rows = [[key.replace("_", " "), _plain(value)] for key, value in report.protocol.items()]
+    notes = {
+        record.cell.name: "; ".join(record.notes)
+        for evaluation in report.evaluations.values()
+        for record in evaluation.records.values()
+        if record.notes
+    }
+    tables = [Table(["", ""], rows)]
+    if notes:
+        tables.append(Table(["set", "falls short"], [[k, v] for k, v in notes.items()]))
+    text = (
+        "Intervals are bootstraps over the pictures (1,000 draws): they do not contain the spread "
+        "over training seeds."
+    )
+    return Section("Protocol", text, tables)
+
+
+def _marked(figure: Figure) -> str:
+    return percent(figure.value) + (" *" if figure.remark else "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(v)}" for key, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
+    return str(value)
