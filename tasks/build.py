@@ -16,6 +16,7 @@ from tasks.errors import SettingError
 from tasks.training.callbacks import PositionRecorder
 from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
+from tasks.training.pictures import Alteration
 from tasks.training.task import Task
 from tasks.training.trainer import accumulate, build_trainer
 
@@ -65,13 +66,19 @@ class Job:
         return next(c for c in self._callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
 
 
-def build_data(config: DictConfig) -> TaskData:
-    """The data of group `dataset`; looks at the disk, but reads no sample."""
+def build_data(config: DictConfig, alteration: Alteration | None = None) -> TaskData:
+    """The data of group `dataset`; looks at the disk, but reads no sample.
+
+    Args:
+        config: the composed configuration.
+        alteration: of the pictures of evaluation.
+    """
     settings = _plain(config.dataset)
     loading = Loading(**{key: settings.pop(key) for key in ("batch_size", "workers", "on_corrupt")})
     for key in ("tasks", "image_size", "stem_stride", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
+    data.alteration = alteration
     data.check(config.mode)
     return data
 

@@ -42,9 +42,7 @@ def build_altered_data(config: DictConfig) -> TaskData:
         return build_data(config)
     profile = profile_of(config)
     corruption = parse_corruption(config.corruption, config.seed, profile)
-    data = build_data(_prepared(config, profile))
-    data.alteration = corruption
-    return data
+    return build_data(_prepared(config, profile), corruption)
 
 
 def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:

@@ -73,7 +73,13 @@ def _test(job: "Job") -> dict[str, float]:
 
 
 def _test_facts(job: "Job") -> dict[str, int | float | str]:
-    return {"test_samples": job.data.count(job.data.test_split), "test_split": job.data.test_split}
+    data = job.data
+    altered = {} if data.alteration is None else {"corruption": str(data.alteration)}
+    return {
+        "test_samples": data.count(data.test_split),
+        "test_split": data.test_split,
+        **altered,
+    }
 
 
 MODES: dict[str, Callable[["Job"], Outcome]] = {

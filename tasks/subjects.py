@@ -156,15 +156,16 @@ def _as_in_run(config: DictConfig, run: DictConfig) -> DictConfig:
 
 def _newest_run(config: DictConfig, any_task: bool) -> Path:
     root = Path(config.runs)
+    dataset = "imagenet" if config.dataset.name == SETS else config.dataset.name
     found = [*root.glob(f"*/*/{_BEST}"), *root.glob(f"*/*/*/{_BEST}")]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         origin = origin_of(str(path))
         if origin.run is None:
             continue
         same = (origin.run.task.name, origin.run.dataset.name)
-        if any_task or same == (config.task.name, config.dataset.name):
+        if any_task or same == (config.task.name, dataset):
             return path
-    what = "" if any_task else f" of task={config.task.name} dataset={config.dataset.name}"
+    what = "" if any_task else f" of task={config.task.name} dataset={dataset}"
     raise SettingError(
         f"There is no checkpoint to evaluate: no run{what} in {root}/. Train one, such as with "
         "python -m tasks.run, or name one: ckpt=runs/<task>/<run>/checkpoints/best.ckpt, a "

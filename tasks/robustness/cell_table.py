@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tasks.reporting.files import write_atomically
+from tasks.robustness.cells import Cell
 from tasks.robustness.ledger import CellRecord
 from tasks.robustness.scoring.intervals import UNKNOWN, share_interval
 from tasks.robustness.scoring.scores import ALL
@@ -32,23 +33,26 @@ class CellTable:
 
     Args:
         folder: of the run.
+        models: names, in the order of the rows.
+        cells: likewise, for each model.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, models: Sequence[str], cells: Sequence[Cell]) -> None:
         self.path = folder / FILE_NAME
-        self._rows: dict[tuple[str, str], list[Row]] = {}
+        self._order = [(model, cell) for model in models for cell in cells]
+        self._rows: dict[tuple[str, Cell], list[Row]] = {}
 
     def add(self, model: str, record: CellRecord) -> None:
         """Take in a finished cell."""
-        self._rows[model, record.cell.name] = list(_rows(model, record))
+        self._rows[model, record.cell] = list(_rows(model, record))
 
     def write(self) -> None:
         """Write the file anew."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for rows in self._rows.values():
-            writer.writerows(rows)
+        for key in self._order:
+            writer.writerows(self._rows.get(key, []))
         write_atomically(self.path, buffer.getvalue())
 
 

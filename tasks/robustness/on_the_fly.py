@@ -52,6 +52,9 @@ class Corruption:
         draws = generator_for(self.seed, picture_name, self.name, self.severity)
         return corrupt(picture, self.name, self.severity, draws)
 
+    def __str__(self) -> str:
+        return f"{self.cell.name}, {self.profile}, seed {self.seed}: on the fly, not ImageNet-C"
+
     @property
     def cell(self) -> Cell:
         """Where its pictures belong."""

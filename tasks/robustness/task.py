@@ -93,13 +93,16 @@ class RobustnessTask(Task):
     def start(self, folder: Path) -> None:
         """Look into the run folder for finished cells; the others are still to be done."""
         self._folder = folder
-        self._table = CellTable(folder)
+        self._table = CellTable(folder, self.names, self.cells)
         done = []
         for name in self.names:
             records = Ledger(folder).read(name)
             done.append(set(records))
             for record in records.values():
                 self._table.add(name, record)
+        logger.info(
+            "finished cells are kept; if this run is stopped, go on with run_dir=%s", folder
+        )
         cells = self.cells
         self.data.todo = [i for i, cell in enumerate(cells) if not all(cell in d for d in done)]
         if len(self.data.todo) < len(cells):

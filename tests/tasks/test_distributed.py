@@ -101,3 +101,18 @@ def test_distributed_training_keeps_the_processes_together(tmp_path):
     results = json.loads(file.read_text())
     assert results["facts"]["steps"] == 3
     assert len(list(tmp_path.glob("runs/cls/*"))) == 1
+
+
+@pytest.mark.parametrize("settings", [TINY_SHAPES, DET_SHAPES], ids=["cls", "det"])
+def test_a_distributed_evaluation_of_robustness_gives_the_same_figures(tmp_path, run, settings):
+    """Cells are closed in step, and only the first process writes; the shards are uneven."""
+    assert run(*settings).code == 0
+    chosen = ("task=robustness", "dataset.workers=0", "corruptions=[fog]", "limit=null")
+    alone = run(*chosen, "trainer=cpu")
+    ended = launch(tmp_path, *chosen, *DDP, "run_dir=distributed")
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads((tmp_path / "distributed/results.json").read_text())
+    for name, expected in alone.results["metrics"].items():
+        assert results["metrics"][name] == pytest.approx(expected, abs=1e-6), name
+    tables = [f / "cells.csv" for f in (alone.folder, tmp_path / "distributed")]
+    assert len({table.read_text().count("\n") for table in tables}) == 1

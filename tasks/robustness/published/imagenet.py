@@ -155,23 +155,28 @@ class ImageNetSets(TaskData):
             logger.warning("%s is not there, and is left out; it would be %s", collection, tree)
         return found
 
-    def check(self, mode: str) -> None:  # noqa: ARG002 - there is one mode
-        """Look for the sets."""
+    def check(self, mode: str) -> None:
+        """Look for the sets; they only serve `mode=robustness`."""
+        if mode != "robustness":
+            raise self._no_splits()
         _ = self.found
 
     def sources(self) -> list[CellSource]:
         """One per cell that is on the disk."""
         return [FileSource(files, self.recipe) for files in self.found.cells]
 
-    def pictures(self, split: Split) -> Pictures:
+    def pictures(self, split: Split) -> Pictures:  # noqa: ARG002 - there are none
         """There are no splits.
 
         Raises:
             DatasetError: always.
         """
-        raise DatasetError(
-            f"dataset={self.name} has no {split} split: its sets only serve task=robustness. For "
-            "training or a plain test choose dataset=imagenet."
+        raise self._no_splits()
+
+    def _no_splits(self) -> DatasetError:
+        return DatasetError(
+            f"dataset={self.name} has no splits: its sets only serve task=robustness. For training "
+            "or a plain test, or to corrupt pictures, choose dataset=imagenet."
         )
 
 

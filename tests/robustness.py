@@ -1,0 +1,265 @@
+"""Miniature robustness sets, a classifier whose mistakes are known, and its figures by hand.
+
+A picture has one flat colour, and the classifier gives every class a logit by the distance of the
+colour from that class's own: what a picture makes it say is known without the pipeline.
+"""
+
+import contextlib
+import io
+import math
+import sys
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import timm
+import torch
+from commands import Ended
+from hydra.core.global_hydra import GlobalHydra
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import nn
+
+SYNSETS = {
+    0: "n01440764",
+    1: "n01443537",
+    3: "n01491361",
+    6: "n01498041",
+    8: "n01514859",
+    11: "n01531178",
+    15: "n01558993",
+    17: "n01580077",
+}
+"""Eight of ImageNet's classes: neither in A nor R 0 and 3, in both 6 and 11."""
+IN_A, IN_R = {6, 11, 15, 17}, {1, 6, 8, 11}
+LABELS = (0, 1, 6, 15)
+"""Classes of most sets."""
+CORRUPTIONS = (
+    *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur"),
+    *("motion_blur", "zoom_blur", "snow", "frost", "fog", "brightness", "contrast"),
+    *("elastic_transform", "pixelate", "jpeg_compression"),
+)
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+BAR = (
+    *("blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout"),
+    *("cocentric_sine_waves", "inverse_sparkles", "perlin_noise", "plasma_noise"),
+    *("single_frequency_greyscale", "sparkles"),
+)
+V2 = ("matched-frequency", "threshold0.7", "top-images")
+SEVERITIES = (1, 2, 3, 4, 5)
+LEVELS = (40, 215)
+COLOURS = {
+    label: tuple(LEVELS[place >> shift & 1] for shift in range(3))
+    for place, label in enumerate(SYNSETS)
+}
+"""The colour of each class: a corner of a cube."""
+OTHERS = -12.0
+"""Logit of each of the 992 classes without a colour."""
+SHARPNESS = 20.0
+WHITE = (255, 255, 255)
+"""The colour that gives logits which are no numbers."""
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NAME = "mistaken_on_purpose"
+MODEL = ("task=robustness", "backbone=timm", f"backbone.name=timm/{NAME}")
+AT_224 = (*MODEL, "trainer=cpu", "dataset.workers=0", "dataset.batch_size=5")
+SIDE = 32
+SETTINGS = (*AT_224, f"dataset.image_size={SIDE}")
+
+
+class Mistaken(nn.Module):
+    """Logits that are linear in the mean colour of a picture; nan if it is white."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes, self.num_features = num_classes, 3
+        self.feature_info = [{"num_chs": 3, "reduction": 1}]
+        self.default_cfg = self.pretrained_cfg = {"classifier": "fc", "mean": MEAN, "std": STD}
+        self.fc = nn.Linear(3, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        colour = x.mean((2, 3))
+        white = (colour > 2.2).all(1, keepdim=True)
+        return torch.where(white, torch.nan, self.fc(colour))
+
+
+def mistaken_on_purpose(pretrained=False, num_classes=1000, **settings):
+    return Mistaken(num_classes)
+
+
+if not timm.is_model(NAME):
+    timm.models.register_model(mistaken_on_purpose)
+
+
+class Picture(NamedTuple):
+    """A picture of a set: its file, its class among the thousand, its colour."""
+
+    file: str
+    label: int
+    colour: tuple
+
+
+def write_model(path, colours=COLOURS, outputs=range(1000)):
+    """A checkpoint of `Mistaken` in timm's names; `outputs` are the classes of its logits."""
+    places = {label: place for place, label in enumerate(outputs)}
+    weight, bias = torch.zeros(len(places), 3), torch.full((len(places),), OTHERS)
+    for label, colour in colours.items():
+        own = torch.tensor(colour) / 255
+        weight[places[label]] = 2 * SHARPNESS * own * torch.tensor(STD)
+        shift = 2 * SHARPNESS * own @ torch.tensor(MEAN)
+        bias[places[label]] = shift - SHARPNESS * (own**2).sum()
+    torch.save({"fc.weight": weight, "fc.bias": bias}, path)
+    return path
+
+
+def said(colour, among=(1000, set(SYNSETS)), colours=COLOURS):
+    """What the model says of a colour: class and confidence.
+
+    Args:
+        colour: of the picture.
+        among: how many classes there are to choose from, and which of those with a colour.
+        colours: of the classes.
+    """
+    count, coloured = among
+    here = [level / 255 for level in colour]
+    logits = {
+        label: SHARPNESS
+        * sum(2 * a * b / 255 - (b / 255) ** 2 for a, b in zip(here, own, strict=True))
+        for label, own in colours.items()
+        if label in coloured
+    }
+    best = max(logits, key=logits.get)
+    others = (count - len(logits)) * math.exp(OTHERS)
+    total = others + sum(math.exp(logit) for logit in logits.values())
+    return best, math.exp(logits[best]) / total
+
+
+def by_hand(pictures, among=(1000, set(SYNSETS)), colours=COLOURS):
+    """Top-1, calibration error over 15 bins, and mean confidence."""
+    found = [(*said(p.colour, among, colours), p.label) for p in pictures]
+    bins = {}
+    for best, confidence, label in found:
+        assert abs(confidence * 15 - round(confidence * 15)) > 1e-4 or confidence > 0.999, "an edge"
+        bins.setdefault(int(confidence * 15), []).append((best == label, confidence))
+    gaps = [abs(sum(r for r, _ in pairs) - sum(c for _, c in pairs)) for pairs in bins.values()]
+    return {
+        "top1": sum(best == label for best, _, label in found) / len(found),
+        "ece": sum(gaps) / len(found),
+        "confidence": sum(confidence for _, confidence, _ in found) / len(found),
+    }
+
+
+def wrong(pictures, colours=COLOURS):
+    """1 for each picture of which the model says the wrong class, else 0."""
+    return [int(said(p.colour, colours=colours)[0] != p.label) for p in pictures]
+
+
+def mixed(label, towards, share):
+    """The colour of one class, part of the way to that of another."""
+    pairs = zip(COLOURS[label], COLOURS[towards], strict=True)
+    return tuple(round(a + share * (b - a)) for a, b in pairs)
+
+
+def shots(seed, labels=LABELS, strength=2, folder=SYNSETS, each=2):
+    """Pictures of some classes, of which a fixed rule says how they mislead."""
+    coloured = list(SYNSETS)
+    pictures = []
+    for place, label in enumerate(label for label in labels for _ in range(each)):
+        turn = (5 * seed + 7 * place + seed * strength + 3 * strength) % 17
+        other = coloured[(coloured.index(label) + 1 + (seed + place) % 6) % len(coloured)]
+        misled = turn < 1 + 3 * strength
+        share = 0.55 + 0.03 * (turn % 9) if misled else 0.02 * turn + 0.04 * (place % 3)
+        file = f"{folder[label]}/val_{place:08}.png"
+        pictures.append(Picture(file, label, mixed(label, other, share)))
+    return pictures
+
+
+def all_cells():
+    """All sets by the names of their cells: the folder under the root, and pictures."""
+    found = {"clean": ("imagenet/val", shots(0, strength=1))}
+    numbers = {str(label): str(label) for label in range(1000)}
+    for count, name in enumerate((*CORRUPTIONS, *EXTRA), 1):
+        for severity in SEVERITIES:
+            place = f"imagenet-c/{name}/{severity}"
+            found[place] = (place, shots(count, strength=severity))
+    found["imagenet-a"] = ("imagenet-a", shots(31, (6, 11, 15), 5, each=4))
+    found["imagenet-r"] = ("imagenet-r", shots(32, (1, 6, 8), 3, each=4))
+    found["imagenet-sketch"] = ("imagenet-sketch", shots(33, each=3))
+    for count, variant in enumerate(V2):
+        folder = f"imagenetv2-{variant}-format-val"
+        own = [
+            p._replace(file=numbers[str(p.label)] + "/" + p.file.split("/")[1])
+            for p in shots(34 + count, strength=3 - count)
+        ]
+        found[f"imagenetv2-{variant}"] = (folder, own)
+    for count, name in enumerate(BAR, 40):
+        for severity in SEVERITIES:
+            place = f"imagenet-c-bar/{name}/{severity}"
+            found[place] = (place, shots(count, strength=severity))
+    return found
+
+
+def write_picture(path, colour):
+    """One flat picture, as a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_as_png(colour))
+
+
+@cache
+def _as_png(colour):
+    file = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_cells(root, chosen):
+    """Write cells as of `all_cells`."""
+    for folder, pictures in chosen.values():
+        for picture in pictures:
+            write_picture(root / folder / picture.file, picture.colour)
+    return root
+
+
+def mean_interval(values):
+    """95 % of 1,000 means of as many values, drawn with replacement."""
+    draws, values = np.random.default_rng(20190328), np.array(values, float)
+    means = [values[draws.integers(0, len(values), len(values))].mean() for _ in range(1000)]
+    return [float(np.percentile(means, share)) for share in (2.5, 97.5)]
+
+
+def binomial_interval(right, count):
+    """The counts below which 2.5 % and 97.5 % of a binomial distribution lie, as shares."""
+    share, bounds = right / count, []
+    for level in (0.025, 0.975):
+        below, hits = 0.0, -1
+        while below < level:
+            hits += 1
+            below += math.comb(count, hits) * share**hits * (1 - share) ** (count - hits)
+        bounds.append(hits / count)
+    return bounds
+
+
+def without_drawing(patch):
+    """Leave the report's figures empty, which take most of a small run's time."""
+    dot = _as_png((0, 0, 0))
+    patch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(dot))
+
+
+def command(folder, *overrides, drawn=False):
+    """As the fixture `run`, for fixtures that are shared by the tests of a module."""
+    from tasks.run import main
+
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    GlobalHydra.instance().clear()
+    with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            without_drawing(patch)
+        folder.mkdir(exist_ok=True)
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["tasks.run", *overrides])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as leaving:
+                code = int(leaving.code or 0)
+    return Ended(code, out.getvalue(), err.getvalue(), sorted(folder.glob("runs/*/*")))

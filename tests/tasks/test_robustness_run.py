@@ -1,0 +1,225 @@
+"""Robustness from the command: models of runs under corruptions made on the fly."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from commands import TINY_SHAPES, refused
+from detection import DET_SHAPES
+from PIL import Image
+from segmentation import SEG_SHAPES
+
+from tasks.robustness.ledger import Ledger
+
+EVALUATED = ("task=robustness", "trainer=cpu", "dataset.workers=0")
+FEW = ("corruptions=[gaussian_noise,fog]",)
+CELLS = 1 + 2 * 5
+
+
+def rows(folder):
+    with (folder / "cells.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def trained(run, settings=TINY_SHAPES, *more):
+    ended = run(*settings, *more)
+    assert ended.code == 0, ended.err
+    return str(ended.folder / "checkpoints/best.ckpt")
+
+
+def test_the_newest_run_is_evaluated_under_all_corruptions(run):
+    tested = run(*TINY_SHAPES).results["metrics"]["test/top1"]
+    ended = run(*EVALUATED)
+    assert ended.code == 0, ended.err
+    assert ended.folder.parent.name == "robustness"
+    metrics, table = ended.results["metrics"], rows(ended.folder)
+    assert metrics["test/clean_top1"] == pytest.approx(tested)
+    assert metrics["test/clean_top1/low"] <= tested <= metrics["test/clean_top1/high"]
+    top1 = {
+        (r["corruption"], r["severity"]): float(r["value"]) for r in table if r["figure"] == "top1"
+    }
+    assert len(top1) == 76
+    cells = [value for (name, _), value in top1.items() if name]
+    assert metrics["test/mean_error_on_the_fly"] == pytest.approx(1 - np.mean(cells))
+    assert metrics["test/top1_mpc"] == pytest.approx(np.mean(cells))
+    assert metrics["test/top1_rpc"] == pytest.approx(np.mean(cells) / tested)
+    assert not any("mce" in name for name in metrics)  # AlexNet has no errors on shapes
+    for text in ("report.html", "report.md", "results.json"):
+        assert "not ImageNet-C" in (ended.folder / text).read_text(), text
+    for picture in ("severity_heat_map", "severity_curves", "baseline_bars", "strip"):
+        assert (ended.folder / f"figures/{picture}.png").is_file(), picture
+    assert {row["images"] for row in table} == {"13"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "measures"), [(SEG_SHAPES, ["miou"]), (DET_SHAPES, ["box_ap", "mask_ap"])]
+)
+def test_dense_tasks_are_scored_by_their_own_figures(run, settings, measures):
+    fitted = run(*settings)
+    ended = run(*EVALUATED, *FEW, "limit=null")
+    assert ended.code == 0, ended.err
+    metrics = ended.results["metrics"]
+    for measure in measures:
+        clean = fitted.results["metrics"][f"test/{measure}"]
+        assert metrics[f"test/{measure}_clean"] == pytest.approx(clean, abs=1e-6)
+        values = {
+            (r["corruption"], int(r["severity"] or 0)): float(r["value"])
+            for r in rows(ended.folder)
+            if r["figure"] == measure
+        }
+        assert len(values) == CELLS
+        mean = np.mean([value for (name, _), value in values.items() if name])
+        assert metrics[f"test/{measure}_mpc"] == pytest.approx(mean, abs=1e-9)
+    assert any("over 2 of 15 corruptions" in note for note in ended.results["notes"])
+    assert (ended.folder / "figures/strip.png").is_file()
+
+
+def test_a_dense_model_by_the_commands_own_composition(run):
+    best = trained(run, SEG_SHAPES)
+    ended = run(*SEG_SHAPES, "mode=robustness", f"ckpt={best}", *FEW, "limit=4")
+    assert ended.code == 0, ended.err
+    assert {row["images"] for row in rows(ended.folder)} == {"4"}
+    assert "On a subset: 4 pictures per set" in (ended.folder / "report.md").read_text()
+
+
+def test_several_models_see_the_same_pictures_and_are_compared(run):
+    first = trained(run)
+    second = trained(run, TINY_SHAPES, "seed=1", "backbone=convnext_yocto")
+    both = run(*EVALUATED, *FEW, f"ckpt=[{first},{second}]")
+    assert both.code == 0, both.err
+    names = list(dict.fromkeys(row["model"] for row in rows(both.folder)))
+    assert names == ["convnext_dcls_yocto-shapes", "convnext_yocto-shapes"]
+    alone = run(*EVALUATED, *FEW, f"ckpt={second}", f"compare=[{both.folder}]")
+    assert alone.code == 0, alone.err
+    of_second = [{**row, "model": ""} for row in rows(both.folder) if row["model"] == names[1]]
+    assert [{**row, "model": ""} for row in rows(alone.folder)] == of_second
+    report = (alone.folder / "report.md").read_text()
+    for name in names:
+        assert f"Compared with {both.folder.name}/{name}" in report
+    same = report.split(f"Compared with {both.folder.name}/{names[1]}")[1].split("##")[0]
+    assert "| clean |" in same
+    assert "+0.00 | 0.00 to 0.00" in same
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
+    best = trained(run)
+    settings = (*EVALUATED, *FEW, f"ckpt={best}")
+    whole = run(*settings)
+    write, count = Ledger.write, []
+
+    def stopping(self, model, record):
+        if len(count) == 4:
+            raise KeyboardInterrupt
+        count.append(record.cell)
+        write(self, model, record)
+
+    again = (*settings, "run_dir=runs/robustness/again")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "write", stopping)
+        assert run(*again).code == 1
+    folder = tmp_path / "runs/robustness/again"
+    assert not (folder / "results.json").exists()
+    assert len({row["corruption"] + row["severity"] for row in rows(folder)}) == 4
+    (broken := next(folder.glob("cells/*/clean.*"))).write_bytes(broken.read_bytes()[:40])
+    refused(run(*again, "seed=5"), "seed", "5", "run_dir")
+    ended = run(*again)
+    assert ended.code == 0, ended.err
+    assert "3 of 11 cells are done" in ended.err  # one of the four is broken, and done again
+    metrics = json.loads((folder / "results.json").read_text())["metrics"]
+    assert metrics == whole.results["metrics"]
+    assert (folder / "cells.csv").read_text() == (whole.folder / "cells.csv").read_text()
+    for picture in (whole.folder / "figures").iterdir():
+        assert (folder / "figures" / picture.name).read_bytes() == picture.read_bytes()
+    refused(run(*again), "has ended", "run_dir")
+
+
+def test_the_noise_of_a_picture_depends_on_nothing_else(run):
+    best = trained(run)
+    settings = (*EVALUATED, f"ckpt={best}", "corruptions=[gaussian_noise]")
+    one = run(*settings, "dataset.batch_size=3")
+    other = run(*settings, "dataset.batch_size=8", "dataset.workers=1")
+    assert other.code == 0, other.err
+    subset = run(*settings, "limit=5")
+    model = "convnext_dcls_yocto-shapes"
+    records = [Ledger(ended.folder).read(model) for ended in (one, other, subset)]
+    for cell, record in records[0].items():
+        confidence = record.outcomes["all"].confidence
+        np.testing.assert_allclose(
+            records[1][cell].outcomes["all"].confidence, confidence, atol=1e-6
+        )
+        few = records[2][cell].outcomes["all"]
+        np.testing.assert_allclose(few.confidence, confidence[few.index], atol=1e-6)
+    moved = run(*settings, "seed=3")
+    assert moved.results["metrics"] != one.results["metrics"]
+
+
+@pytest.mark.parametrize(
+    "settings", [TINY_SHAPES, SEG_SHAPES, DET_SHAPES], ids=["cls", "seg", "det"]
+)
+def test_a_corruption_wraps_the_tested_pictures_of_any_task(run, settings):
+    fitted = run(*settings)
+    best = fitted.folder / "checkpoints/best.ckpt"
+    ended = run(*settings, "mode=test", f"ckpt={best}", "corruption=fog/5")
+    assert ended.code == 0, ended.err
+    assert "fog/5" in ended.results["facts"]["corruption"]
+    assert "not ImageNet-C" in ended.results["facts"]["corruption"]
+    loud = {k: v for k, v in ended.results["metrics"].items() if k.startswith("test/")}
+    plain = {k: v for k, v in fitted.results["metrics"].items() if k.startswith("test/")}
+    assert loud != plain
+
+
+def test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with(run, tmp_path):
+    settings = (*TINY_SHAPES, "mode=corrupt", "corruptions=[fog,contrast]", "limit=10")
+    out = tmp_path / "copies"
+    ended = run(*settings, f"out={out}")
+    assert ended.code == 0, ended.err
+    assert "100 pictures written, 0 were there" in ended.out
+    files = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.jpg"))
+    assert len(files) == 2 * 5 * 10
+    assert len({name.split("/")[2] for name in files}) == 10
+    assert all(name.split("/")[0] in ("fog", "contrast") for name in files)
+    with Image.open(out / files[0]) as image:
+        quality_85 = {0: 5, 1: 3, 2: 3}  # the first entries of the standard's table at 85
+        assert {i: image.quantization[0][i] for i in range(3)} == quality_85
+    lost = out / files[7]
+    content = lost.read_bytes()
+    lost.unlink()
+    assert "1 pictures written, 99 were there" in run(*settings, f"out={out}").out
+    assert lost.read_bytes() == content
+    refused(run(*settings, f"out={out}", "seed=9"), "seed", "another")
+    refused(run(*settings, f"out={tmp_path}"), "already holds files", "new or empty")
+    assert not run(*settings, f"out={tmp_path}").folders
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        (("corruption=mist/3", "mode=fit"), ("mist", "fog")),
+        (("corruption=fog", "mode=fit"), ("fog/3",)),
+        (("corruption=fog/6", "mode=fit"), ("severity", "5")),
+        (("mode=corrupt",), ("out=",)),
+        (("task=robustness",), ("no run", "ckpt=")),
+        (("task=robustness", "ckpt=nowhere.ckpt"), ("nowhere.ckpt", "not a file")),
+        (
+            ("task=robustness", "ckpt=timm/resnet18", "dataset.root=."),
+            ("imagenet-c", "dataset.root"),
+        ),
+        (("ckpt=[a,b]",), ("only mode=robustness",)),
+        (("task=seg", "mode=fit", "corruption=fog/1", "profile=imagenet-c"), ("any-size",)),
+        (("corruption=fog/1", "profile=large"), ("any-size",)),
+        (("dataset=imagenet_sets", "mode=fit", "dataset.root=."), ("dataset=imagenet",)),
+    ],
+    ids=" ".join,
+)
+def test_bad_settings_are_refused_before_anything_is_written(run, settings, parts, tmp_path):
+    refused(run("trainer=cpu", "dataset.workers=0", *settings), *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_do_not_fit_a_model_are_refused(run):
+    best = trained(run)
+    refused(run(*EVALUATED, f"ckpt={best}", "limit=0"), "limit=0")
+    refused(run(*EVALUATED, f"ckpt={best}", "compare=[nowhere]"), "nowhere", "robustness run")
+    refused(run(*EVALUATED, f"ckpt={best}", "corruptions=[]"), "corruptions=published")
+    refused(run(*SEG_SHAPES, "mode=robustness", f"ckpt={best}"), "task=cls", "task=seg")
