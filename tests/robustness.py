@@ -176,7 +176,7 @@ def shots(seed, labels=LABELS, strength=2, folder=SYNSETS, each=2):
 
 def all_cells():
     """All sets by the names of their cells: the folder under the root, and pictures."""
-    found = {"clean": ("imagenet/val", shots(0, strength=1))}
+    found = {"clean": ("imagenet/val", shots(5, strength=1))}
     numbers = {str(label): str(label) for label in range(1000)}
     for count, name in enumerate((*CORRUPTIONS, *EXTRA), 1):
         for severity in SEVERITIES:

@@ -53,6 +53,17 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def inch_canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure and an axes that covers it, in inches from the upper left corner."""
+    figure, ((axes,),) = new_figure(1, 1, width, height)
+    figure.set_layout_engine("none")
+    figure.set_dpi(DPI)  # texts are measured as they will be drawn
+    bare(axes)
+    axes.set_position((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    return figure, axes
+
+
 @styled
 def as_png(figure: Figure, dpi: int = DPI) -> bytes:
     """The figure as PNG bytes; the same figure always gives the same bytes."""

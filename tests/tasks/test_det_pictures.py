@@ -16,8 +16,9 @@ from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import CocoFigures
 from tasks.detection.scoring.figures import all_figures
 from tasks.detection.scoring.mistakes import mistakes
-from tasks.reporting.drawing import MOST_BARS, new_figure
+from tasks.reporting.drawing import MOST_BARS, inch_canvas
 from tasks.reporting.palette import generic_palette
+from tasks.reporting.texts import text_width
 
 NAMES = ["$cat_{$", "a very long name " * 5, "\u4e2d"]
 PALETTE = generic_palette(3)
@@ -133,10 +134,9 @@ def test_a_label_stands_above_its_box_if_there_is_room():
 
 
 def test_labels_are_as_wide_as_their_text():
-    figure, axes = new_figure(1, 1, gallery._WIDTH, 3)
-    canvas = gallery._inches(figure, axes[0, 0], 3)
+    _, canvas = inch_canvas(gallery._WIDTH, 3)
     outline = TextPath((0, 0), "hourglass 0.93", size=gallery._FONT).get_extents()
-    width = gallery._text_width(canvas, "hourglass 0.93")
+    width = text_width(canvas, "hourglass 0.93", gallery._FONT)
     assert width == pytest.approx(outline.width / 72, rel=0.08)  # glyphs are fitted to pixels
     assert not canvas.texts
 

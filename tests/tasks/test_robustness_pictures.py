@@ -7,13 +7,13 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from tasks.reporting.drawing import COLOURS, DPI, as_png, new_figure
+from tasks.reporting.texts import fitted, text_width
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, GROUPS, SEVERITIES
 from tasks.robustness.pictures import baseline_bars as bars_module
 from tasks.robustness.pictures import heatmap, severity_curves, strip
 from tasks.robustness.pictures.baseline_bars import BASELINE, baseline_bars, difference_bars
 from tasks.robustness.pictures.heatmap import severity_heat_map
 from tasks.robustness.pictures.strip import Shown, strip_picture
-from tasks.robustness.pictures.texts import fitted, text_width
 from tasks.robustness.pictures.values import by_severity, group_spans, has_figure
 from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA
 

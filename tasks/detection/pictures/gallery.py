@@ -1,21 +1,20 @@
 """A picture of images in pairs: their true objects, and what was found."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Example, Objects
 from tasks.detection.pictures.labels import Box, place_labels
 from tasks.detection.scoring.mistakes import COUNTED_FROM
-from tasks.reporting.drawing import DPI, INK, SOFT, as_png, bare, new_figure, short, styled
+from tasks.reporting.drawing import INK, SOFT, as_png, inch_canvas, short, styled
 from tasks.reporting.page import Picture
 from tasks.reporting.palette import Palette
+from tasks.reporting.texts import text_width
 
 Colour = tuple[float, float, float]
 
@@ -61,8 +60,7 @@ def examples_picture(
     rows = [examples[i : i + _PAIRS] for i in range(0, len(examples), _PAIRS)]
     heights = [_row_height(row) for row in rows]
     total = sum(heights) + _HEAD * len(rows) + _MARGIN
-    figure, axes = new_figure(1, 1, _WIDTH, total)
-    canvas = _inches(figure, axes[0, 0], total)
+    figure, canvas = inch_canvas(_WIDTH, total)
     look, top = _Look(palette, names), 0.0
     for row, height in zip(rows, heights, strict=True):
         top += _HEAD
@@ -81,16 +79,6 @@ def examples_picture(
         "class by an IoU of 0.5. Labels without room are left out."
     )
     return Picture("examples", as_png(figure), "Images with true and detected objects", caption)
-
-
-def _inches(figure: Figure, axes: Axes, height: float) -> Axes:
-    """Let an axes cover the figure, with inches from the upper left corner as coordinates."""
-    figure.set_layout_engine("none")
-    figure.set_dpi(DPI)  # texts are measured as they will be drawn
-    bare(axes)
-    axes.set_position((0, 0, 1, 1))
-    axes.set(xlim=(0, _WIDTH), ylim=(height, 0), autoscale_on=False)
-    return axes
 
 
 def _aspect(example: Example) -> float:
@@ -137,7 +125,7 @@ def _draw_panel(
     for i in reversed(range(len(boxes))):  # the best one on top
         _draw_box(canvas, boxes[i].tolist(), look.colour(objects, i), objects.verdicts[i] == WRONG)
     texts = [_label(objects, i, look.names) for i in range(len(boxes))]
-    sizes = [(_text_width(canvas, text) + 2 * _PADDING, _LINE) for text in texts]
+    sizes = [(text_width(canvas, text, _FONT) + 2 * _PADDING, _LINE) for text in texts]
     places = place_labels([tuple(box) for box in boxes.tolist()], sizes, panel)
     for i, (place, text) in enumerate(zip(places, texts, strict=True)):
         if place is not None:
@@ -178,15 +166,6 @@ def _label(objects: Objects, which: int, names: Sequence[str]) -> str:
     elif objects.verdicts[which] == NEITHER:
         text += " (crowd)"
     return f"\N{BALLOT X} {text}" if objects.verdicts[which] == WRONG else text
-
-
-def _text_width(canvas: Axes, text: str) -> float:
-    drawn = canvas.text(0, 0, text, fontsize=_FONT)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        width = drawn.get_window_extent().width
-    drawn.remove()
-    return float(width) / DPI
 
 
 def _draw_label(canvas: Axes, place: Box, text: str, colour: Colour) -> None:

@@ -11,8 +11,8 @@ from matplotlib.patches import Patch
 
 from tasks.reporting.drawing import COLOURS, INK, LINE, as_png, bare, bars, new_figure, styled
 from tasks.reporting.page import Picture
+from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA
-from tasks.robustness.pictures.texts import fitted
 from tasks.robustness.pictures.values import group_spans, spoken
 
 BASELINE = "AlexNet, published"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tasks.reporting.drawing import INK, SOFT, as_png, heat_map, new_figure, styled
 from tasks.reporting.page import Picture
+from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import SEVERITIES
-from tasks.robustness.pictures.texts import fitted
 from tasks.robustness.pictures.values import Values, by_severity, group_spans, spoken
 
 _WIDTH = 5.8

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tasks.reporting.drawing import COLOURS, SOFT, as_png, bare, new_figure, short, styled
 from tasks.reporting.page import Picture
+from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import EXTRA, GROUPS, SEVERITIES
-from tasks.robustness.pictures.texts import fitted
 from tasks.robustness.pictures.values import (
     EXTRA_GROUP,
     Values,

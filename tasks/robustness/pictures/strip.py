@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.reporting.drawing import COLOURS, DPI, INK, SOFT, as_png, bare, new_figure, styled
+from tasks.reporting.drawing import COLOURS, DPI, INK, SOFT, as_png, inch_canvas, styled
 from tasks.reporting.page import Picture
-from tasks.robustness.pictures.texts import fitted
+from tasks.reporting.texts import fitted
 
 # All lengths are in inches.
 _PANEL, _GAP, _MARGIN = 1.4, 0.1, 0.08
@@ -66,8 +65,7 @@ def strip_picture(
         for row, title in zip(rows, row_names, strict=True)
     ]
     height = sum(blocks) + _MARGIN
-    figure, axes = new_figure(1, 1, width, height)
-    canvas = _inches(figure, axes[0, 0], width, height)
+    figure, canvas = inch_canvas(width, height)
     top = _MARGIN
     for row, title, block in zip(rows, row_names, blocks, strict=True):
         _draw_row(canvas, row, title, top, columns)
@@ -84,16 +82,6 @@ def _panel_height(row: Sequence[Shown]) -> float:
     """Such that the most usual picture of a row fills its panel, unless very flat or steep."""
     aspects = [shown.pixels.shape[1] / shown.pixels.shape[0] for shown in row]
     return _PANEL / min(max(float(np.median(aspects)), _STEEPEST), _FLATTEST)
-
-
-def _inches(figure: Figure, axes: Axes, width: float, height: float) -> Axes:
-    """Let an axes cover the figure, with inches from the upper left corner as coordinates."""
-    figure.set_layout_engine("none")
-    figure.set_dpi(DPI)  # texts are measured as they will be drawn
-    bare(axes)
-    axes.set_position((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    return axes
 
 
 def _draw_row(canvas: Axes, row: Sequence[Shown], title: str, top: float, columns: int) -> None:
