@@ -222,9 +222,15 @@ def write_cells(root, chosen):
 
 def mean_interval(values):
     """95 % of 1,000 means of as many values, drawn with replacement."""
+    return [float(np.percentile(resampled(values), share)) for share in (2.5, 97.5)]
+
+
+def resampled(values):
+    """1,000 means of as many values, drawn with replacement."""
     draws, values = np.random.default_rng(20190328), np.array(values, float)
-    means = [values[draws.integers(0, len(values), len(values))].mean() for _ in range(1000)]
-    return [float(np.percentile(means, share)) for share in (2.5, 97.5)]
+    return np.array(
+        [values[draws.integers(0, len(values), len(values))].mean() for _ in range(1000)]
+    )
 
 
 def binomial_interval(right, count):
