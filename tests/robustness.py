@@ -21,6 +21,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
+from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
+from tasks.robustness.published.layouts import BAR_CORRUPTIONS
+
 SYNSETS = {
     0: "n01440764",
     1: "n01443537",
@@ -35,19 +38,7 @@ SYNSETS = {
 IN_A, IN_R = {6, 11, 15, 17}, {1, 6, 8, 11}
 LABELS = (0, 1, 6, 15)
 """Classes of most sets."""
-CORRUPTIONS = (
-    *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur"),
-    *("motion_blur", "zoom_blur", "snow", "frost", "fog", "brightness", "contrast"),
-    *("elastic_transform", "pixelate", "jpeg_compression"),
-)
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-BAR = (
-    *("blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout"),
-    *("cocentric_sine_waves", "inverse_sparkles", "perlin_noise", "plasma_noise"),
-    *("single_frequency_greyscale", "sparkles"),
-)
 V2 = ("matched-frequency", "threshold0.7", "top-images")
-SEVERITIES = (1, 2, 3, 4, 5)
 LEVELS = (40, 215)
 COLOURS = {
     label: tuple(LEVELS[place >> shift & 1] for shift in range(3))
@@ -113,13 +104,7 @@ def write_model(path, colours=COLOURS, outputs=range(1000)):
 
 
 def said(colour, among=(1000, set(SYNSETS)), colours=COLOURS):
-    """What the model says of a colour: class and confidence.
-
-    Args:
-        colour: of the picture.
-        among: how many classes there are to choose from, and which of those with a colour.
-        colours: of the classes.
-    """
+    """The class and confidence, among so many classes and those of them with a colour."""
     count, coloured = among
     here = [level / 255 for level in colour]
     logits = {
@@ -192,7 +177,7 @@ def all_cells():
             for p in shots(34 + count, strength=3 - count)
         ]
         found[f"imagenetv2-{variant}"] = (folder, own)
-    for count, name in enumerate(BAR, 40):
+    for count, name in enumerate(BAR_CORRUPTIONS, 40):
         for severity in SEVERITIES:
             place = f"imagenet-c-bar/{name}/{severity}"
             found[place] = (place, shots(count, strength=severity))

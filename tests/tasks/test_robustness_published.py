@@ -11,15 +11,11 @@ from commands import refused
 from PIL import Image
 from robustness import (
     AT_224,
-    BAR,
     COLOURS,
-    CORRUPTIONS,
-    EXTRA,
     IN_A,
     IN_R,
     LABELS,
     SETTINGS,
-    SEVERITIES,
     SYNSETS,
     WHITE,
     all_cells,
@@ -36,7 +32,9 @@ from robustness import (
     wrong,
 )
 
+from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
 from tasks.robustness.published import sets
+from tasks.robustness.published.layouts import BAR_CORRUPTIONS as BAR
 from tasks.robustness.published.layouts import LAYOUTS
 from tasks.robustness.scoring.summary import ALEXNET
 from tasks.training.pictures import read_picture
