@@ -139,7 +139,7 @@ def check_shared(model: nn.Module, state: State, path: str | Path) -> None:
         if key not in state:
             continue
         other = first.setdefault(id(parameter), key)
-        if not torch.equal(state[key], state[other]):
+        if key != other and not torch.equal(state[key], state[other]):
             stage = re.search(r"\bstages\.(\d)\.", key)
             where = f"The blocks of stage {stage[1]}" if stage else "Layers"
             raise CheckpointError(

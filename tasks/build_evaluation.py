@@ -7,13 +7,14 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from timm.models import load_pretrained
 
+from dcls.errors import CheckpointError
 from dcls.timm_backbone import TimmBackbone
 from tasks.build import build_data, build_task
 from tasks.errors import SettingError
 from tasks.reporting.console import print_line
 from tasks.reporting.provenance import Provenance
 from tasks.robustness.copies import QUALITY, Copies, claim_copies
-from tasks.robustness.data import AlteredSource, CellData, Cells, CellSource
+from tasks.robustness.data import AlteredSource, CellData, Cells, CellSource, check_limit
 from tasks.robustness.ledger import plain_name
 from tasks.robustness.on_the_fly import (
     CROP,
@@ -28,6 +29,7 @@ from tasks.robustness.task import RobustnessTask, Subject
 from tasks.run_folder import read_protocol
 from tasks.subjects import Origin, backbone_of, given_checkpoints, origin_of
 from tasks.training.loaders import TaskData
+from tasks.training.task import Task
 
 _NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints", "stem_stride")
 
@@ -52,6 +54,7 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
         SettingError: settings that do not fit.
         dcls.CheckpointError: weights that do not.
     """
+    check_limit(config.limit)
     for folder in config.compare:
         read_protocol(Path(folder))  # rather now than after hours
     profile = None if _is_published(config) else profile_of(config)
@@ -153,13 +156,25 @@ def _subject(name: str, origin: Origin, config: DictConfig, data: TaskData) -> S
     task = build_task(own, data)
     pixels = None
     if origin.weights is not None:
-        task.load_weights(str(origin.weights))
+        _load_weights(task, origin.weights, data)
     elif isinstance(task.backbone, TimmBackbone):
         pixels = _load_published(task.backbone, origin.text)
     if origin.run is not None and "recipe" in origin.run.dataset:
         recipe = origin.run.dataset.recipe
         pixels = (tuple(recipe.mean), tuple(recipe.std))
     return Subject(name, task, pixels)
+
+
+def _load_weights(task: Task, weights: Path, data: TaskData) -> None:
+    try:
+        task.load_weights(str(weights))
+    except CheckpointError as error:
+        if not isinstance(data, ImageNetSets):
+            raise
+        raise CheckpointError(
+            f"{error} The sets need ImageNet's {len(data.all_names)} classes in their order; of a "
+            "model with others, name the synset of each output: dataset.classes=<file>."
+        ) from error
 
 
 def _load_published(backbone: TimmBackbone, name: str) -> tuple[tuple[float, ...], ...]:

@@ -37,7 +37,6 @@ SYNSETS = {
 """Eight of ImageNet's classes: neither in A nor R 0 and 3, in both 6 and 11."""
 IN_A, IN_R = {6, 11, 15, 17}, {1, 6, 8, 11}
 LABELS = (0, 1, 6, 15)
-"""Classes of most sets."""
 V2 = ("matched-frequency", "threshold0.7", "top-images")
 LEVELS = (40, 215)
 COLOURS = {
@@ -45,8 +44,7 @@ COLOURS = {
     for place, label in enumerate(SYNSETS)
 }
 """The colour of each class: a corner of a cube."""
-OTHERS = -12.0
-"""Logit of each of the 992 classes without a colour."""
+OTHERS = -12.0  # logit of each of the 992 classes without a colour
 SHARPNESS = 20.0
 WHITE = (255, 255, 255)
 """The colour that gives logits which are no numbers."""
@@ -162,7 +160,6 @@ def shots(seed, labels=LABELS, strength=2, folder=SYNSETS, each=2):
 def all_cells():
     """All sets by the names of their cells: the folder under the root, and pictures."""
     found = {"clean": ("imagenet/val", shots(5, strength=1))}
-    numbers = {str(label): str(label) for label in range(1000)}
     for count, name in enumerate((*CORRUPTIONS, *EXTRA), 1):
         for severity in SEVERITIES:
             place = f"imagenet-c/{name}/{severity}"
@@ -172,10 +169,7 @@ def all_cells():
     found["imagenet-sketch"] = ("imagenet-sketch", shots(33, each=3))
     for count, variant in enumerate(V2):
         folder = f"imagenetv2-{variant}-format-val"
-        own = [
-            p._replace(file=numbers[str(p.label)] + "/" + p.file.split("/")[1])
-            for p in shots(34 + count, strength=3 - count)
-        ]
+        own = shots(34 + count, strength=3 - count, folder={label: str(label) for label in LABELS})
         found[f"imagenetv2-{variant}"] = (folder, own)
     for count, name in enumerate(BAR_CORRUPTIONS, 40):
         for severity in SEVERITIES:

@@ -72,8 +72,7 @@ class Cells:
     """
 
     def __init__(self, sources: Sequence[CellSource], limit: int | None) -> None:
-        if limit is not None and limit < 1:
-            raise SettingError(f"limit={limit} leaves no picture. Set limit=1 or more, or null.")
+        check_limit(limit)
         self.sources = tuple(sources)
         self.limit = limit
         self._opened: tuple[int, Pictures] | None = None
@@ -175,6 +174,12 @@ class CellBatches(Sampler[list[Place]]):
             own = chosen[self.rank :: self.world]
             for start in range(0, len(own), self.size):
                 yield [(number, index) for index in own[start : start + self.size]]
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise `SettingError` if no picture is left."""
+    if limit is not None and limit < 1:
+        raise SettingError(f"limit={limit} leaves no picture. Set limit=1 or more, or null.")
 
 
 def _together(

@@ -1,6 +1,7 @@
 """Robustness as a task: several models over the cells of an evaluation, in one pass."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,8 +166,12 @@ class RobustnessTask(Task):
         """Where the figures come from, and what they fall short of."""
         lines = [self.kind.origin] if self.kind.origin else []
         for evaluation in self.evaluations.values():
-            marked = ((k, f.remark) for k, f in evaluation.figures.items() if f.remark)
-            lines += [f"{key}: {remark}" for key, remark in marked]
+            marked: dict[str, list[str]] = defaultdict(list)
+            for key, figure in evaluation.figures.items():
+                marked[figure.remark].append(key)
+            lines += [f"{', '.join(keys)}: {text}" for text, keys in marked.items() if text]
+            empty = [r.cell.name for r in evaluation.records.values() if not r.images]
+            lines += [f"{cell}: no picture was scored" for cell in empty]
         return list(dict.fromkeys(lines))
 
     def headline(self) -> Table:
@@ -195,7 +200,7 @@ class RobustnessTask(Task):
             record = self._record(number, result, unread)
             Ledger(self.folder).write(name, record)
             self._table.add(name, record)
-            shown = {k: v for k, v in record.figures.items() if k in self._main}
+            shown = {k: v for k, v in record.figures.items() if k.startswith(self._main)}
             text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
             model = f"{name}: " if len(self.names) > 1 else ""
             logger.info("%s%s: %s (%d images)", model, record.cell.name, text, result.images)
@@ -204,11 +209,14 @@ class RobustnessTask(Task):
     def _record(self, number: int, result: CellScore, unread: int) -> CellRecord:
         source = self.data.cells.sources[number]
         notes = list(source.notes())
-        if unread:
-            notes.append(f"{unread} images could not be read")
         broken = result.outcomes[ALL].broken if ALL in result.outcomes else 0
-        if broken:
-            notes.append(f"{broken} images gave no prediction but NaN, which counts as wrong")
+        for count, what in (
+            (unread, "could not be read"),
+            (result.unknown, "left out, the model has not their class"),
+            (broken, "without a prediction but NaN, which counts as wrong"),
+        ):
+            if count:
+                notes.append(f"{count:,} {'image' if count == 1 else 'images'} {what}")
         return CellRecord(
             cell=source.cell,
             images=result.images,

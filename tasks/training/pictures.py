@@ -100,4 +100,6 @@ def rgb_picture(image: Image.Image) -> RgbPicture:
     if image.mode in _SIXTEEN_BITS:  # Pillow would cut at 255 instead of scaling
         grey = np.asarray(image).astype(np.int64).clip(0, 65535)
         return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the straight way Pillow warns of
     return np.array(image.convert("RGB"))

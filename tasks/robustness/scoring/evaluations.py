@@ -3,6 +3,7 @@
 A piece whose set is not there yields nothing; one whose set falls short says so with its figures.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
 from tasks.robustness.corruptions import EXTRA, SEVERITIES
 from tasks.robustness.ledger import CellRecord, Records
+from tasks.robustness.published.layouts import BAR_CORRUPTIONS
 from tasks.robustness.published.subsets import SubsetName
 from tasks.robustness.scoring.intervals import (
     UNKNOWN,
@@ -42,6 +44,7 @@ WHOLE = {
     "imagenetv2-top-images": "v2_top_images",
 }
 """Short names of the other sets of all classes, by collection."""
+_MOST_NAMED = 3
 
 
 class Figure(NamedTuple):
@@ -73,8 +76,8 @@ def subsets(records: Records) -> Named:
     Beside it the clean accuracy among and on the same 200 classes, and the drop from it.
     """
     for collection, (name, space) in SUBSETS.items():
-        record, clean_record = records.get(Cell(collection)), records.get(Cell(CLEAN))
-        if record is None or space not in record.outcomes:
+        record, clean_record = _scored(records, collection), _scored(records, CLEAN)
+        if record is None or not len(record.outcomes[space]):
             continue
         masked, remark = record.outcomes[space], _remark([record])
         yield from _outcome_figures(name, masked, remark)
@@ -95,10 +98,9 @@ def corruptions(records: Records, collection: str = IMAGENET_C, suffix: str = ""
         collection: whose cells.
         suffix: of the names.
     """
-    own = {(c.corruption, c.severity): r for c, r in records.items() if c.collection == collection}
+    own, clean_record = _of(records, collection), _scored(records, CLEAN)
     if not own:
         return
-    clean_record = records.get(Cell(CLEAN))
     errors = {key: error(record) for key, record in own.items()}
     summary = corruption_summary(errors, error(clean_record) if clean_record else None)
     used = [r for (name, _), r in own.items() if name in summary.errors]
@@ -112,7 +114,7 @@ def corruptions(records: Records, collection: str = IMAGENET_C, suffix: str = ""
     if clean_record is not None:
         among = [*used, clean_record]
         span = _summed(among, [*excess, -sum(excess)])
-        remark = _join(remark, _remark([clean_record]))
+        remark = _join(_incomplete(summary.missing, len(ALEXNET)), _remark(among))
         yield f"relative_mce{suffix}", Figure(summary.relative_mce, span, remark)
     yield from _mean_error(f"extra_error{suffix}", own, EXTRA)
 
@@ -135,11 +137,7 @@ def corrupted_classes(records: Records, imagenet: bool = False) -> Named:
 
 def imagenet_c_bar(records: Records) -> Named:
     """Mean error on ImageNet-C-bar (arXiv 2102.11273)."""
-    used = [r for cell, r in records.items() if cell.collection == IMAGENET_C_BAR]
-    if used:
-        weights = [1 / len(used)] * len(used)
-        value = float(np.mean([error(record) for record in used]))
-        yield "c_bar_error", Figure(value, _summed(used, weights), _remark(used))
+    yield from _mean_error("c_bar_error", _of(records, IMAGENET_C_BAR), BAR_CORRUPTIONS)
 
 
 def dense(records: Records, measures: Sequence[str]) -> Named:
@@ -187,14 +185,29 @@ def image_sums(
     return total
 
 
+def _scored(records: Records, collection: str) -> CellRecord | None:
+    """The one cell of a collection, if a picture of it was scored."""
+    record = records.get(Cell(collection))
+    return record if record is not None and record.images else None
+
+
+def _of(records: Records, collection: str) -> dict[tuple[str, int], CellRecord]:
+    """The cells of a collection of which a picture was scored."""
+    return {
+        (cell.corruption, cell.severity): record
+        for cell, record in records.items()
+        if cell.collection == collection and record.images
+    }
+
+
 def _summed(records: Sequence[CellRecord], weights: Sequence[float]) -> Interval:
     sums = image_sums(records, weights) if records else None
     return UNKNOWN if sums is None else mean_interval(sums)
 
 
 def _whole(records: Records, collection: str, name: str) -> Named:
-    record = records.get(Cell(collection))
-    if record is not None and record.images and ALL in record.outcomes:
+    record = _scored(records, collection)
+    if record is not None:
         yield from _outcome_figures(name, record.outcomes[ALL], _remark([record]))
 
 
@@ -247,8 +260,18 @@ def _incomplete(missing: Sequence[tuple[str, int]], of: int) -> str:
 
 
 def _remark(records: Sequence[CellRecord]) -> str:
-    """What the sets of some cells fall short of, each thing said once."""
-    return _join(*dict.fromkeys(note for record in records for note in record.notes))
+    """What some cells fall short of, each thing said once with the cells that it is true of."""
+    cells: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        for note in record.notes:
+            cells[note].append(record.cell.name)
+    return _join(*(f"{_named(names)}: {note}" for note, names in cells.items()))
+
+
+def _named(names: Sequence[str]) -> str:
+    if len(names) <= _MOST_NAMED:
+        return ", ".join(names)
+    return f"{len(names)} cells such as {names[0]}"
 
 
 def _join(*parts: str) -> str:

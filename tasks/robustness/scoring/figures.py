@@ -36,7 +36,7 @@ NAMES = {
     "a_top1": "A",
     "r_top1": "R",
     "sketch_top1": "SK",
-    "v2_matched_frequency_top1": "V2",
+    "v2_matched_frequency_top1": "V2 (matched frequency)",
     "c_bar_error": "C-bar error",
     "top1_mpc": "mPC",
     "top1_rpc": "rPC",
@@ -96,10 +96,35 @@ def figures_of(records: Records, kind: Kind) -> dict[str, Figure]:
     return dict(dense(records, kind.measures))
 
 
+_SETS = {
+    "clean": "clean",
+    "a": "A",
+    "r": "R",
+    "sketch": "SK",
+    "v2_matched_frequency": "V2 (matched frequency)",
+    "v2_threshold07": "V2 (threshold 0.7)",
+    "v2_top_images": "V2 (top images)",
+}
+_PARTS = {
+    "top1": "",
+    "top1_unmasked": "among all classes",
+    "clean_top1": "clean on the same classes",
+    "drop": "drop from clean",
+    "ece": "calibration error",
+    "confidence": "confidence",
+    "clean": "clean",
+    "mpc": "mPC",
+    "rpc": "rPC",
+}
+
+
 def figure_name(key: str) -> str:
     """What reports call a figure."""
-    measure, _, part = key.rpartition("_")
-    parts = {"clean": "clean", "mpc": "mPC", "rpc": "rPC"}
-    if measure in NAMES and part in parts:
-        return f"{NAMES[measure]} {parts[part]}"
-    return NAMES.get(key, key.replace("_", " "))
+    if key in NAMES:
+        return NAMES[key]
+    for names in (_SETS, NAMES):
+        for prefix in sorted(names, key=len, reverse=True):
+            part = key.removeprefix(f"{prefix}_")
+            if part != key and part in _PARTS:
+                return f"{names[prefix]} {_PARTS[part]}".strip()
+    return key.replace("_", " ")

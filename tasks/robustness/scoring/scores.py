@@ -33,11 +33,13 @@ class CellScore(NamedTuple):
         figures: by name.
         outcomes: of a classifier, by label space.
         images: number of images scored, over all processes.
+        unknown: number of images left out because the model has not their class.
     """
 
     figures: dict[str, float]
     outcomes: dict[str, Outcomes]
     images: int
+    unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class ClassifierScore:
         self.spaces = spaces
         self.pixels = pixels
         self._parts: list[dict[str, Outcomes]] = []
+        self._unknown = 0
 
     def add(self, batch: Batch, cell: Cell) -> None:
         """Score a batch of a cell."""
@@ -118,6 +121,7 @@ class ClassifierScore:
             batch = {**batch, "image": self.pixels(batch["image"])}
         logits, labels = self.task.classify(batch)
         known, indices = self.spaces.known(labels), batch["index"]
+        self._unknown += int((~known).sum())
         logits, labels, indices = self.spaces.expanded(logits)[known], labels[known], indices[known]
         part = {ALL: outcomes_of(logits, labels, indices)}
         for subset in self.spaces.subsets_of(cell):
@@ -131,10 +135,15 @@ class ClassifierScore:
     def finish(self) -> CellScore:
         """The figures of the cell, over all processes; every process must call it."""
         parts, self._parts = gather_lists(self._parts), []
+        unknown, self._unknown = sum(gather_lists([self._unknown])), 0
         spaces = dict.fromkeys(space for part in parts for space in part)
         outcomes = {space: joined([part[space] for part in parts]) for space in spaces}
         images = len(outcomes[ALL]) if outcomes else 0
-        return CellScore(classifier_figures(outcomes[ALL]) if images else {}, outcomes, images)
+        figures = classifier_figures(outcomes[ALL]) if images else {}
+        for space, own in outcomes.items():
+            if space != ALL and len(own):
+                figures[f"top1_among_{space}"] = float(own.right.mean())
+        return CellScore(figures, outcomes, images, unknown)
 
 
 class TaskScore:
