@@ -1,6 +1,8 @@
 """From a configuration to the models and the pictures of a robustness evaluation."""
 
 import hashlib
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,13 +27,17 @@ from tasks.robustness.on_the_fly import (
     parse_corruption,
 )
 from tasks.robustness.published.imagenet import ImageNetSets
+from tasks.robustness.report.comparison import check_comparable
 from tasks.robustness.task import RobustnessTask, Subject
-from tasks.run_folder import read_protocol
-from tasks.subjects import Origin, backbone_of, given_checkpoints, origin_of
+from tasks.subjects import IMAGENET, SETS, Origin, backbone_of, given_checkpoints, origin_of
 from tasks.training.loaders import TaskData
 from tasks.training.task import Task
+from tasks.training.trainer import resolved_precision
 
+logger = logging.getLogger(__name__)
 _NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints", "stem_stride")
+_OF_EVALUATION = ("inference", "proposals", "detector")
+"""Settings of tasks that evaluation depends on."""
 
 
 def build_altered_data(config: DictConfig) -> TaskData:
@@ -55,19 +61,18 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
         dcls.CheckpointError: weights that do not.
     """
     check_limit(config.limit)
-    for folder in config.compare:
-        read_protocol(Path(folder))  # rather now than after hours
     profile = None if _is_published(config) else profile_of(config)
     prepared = config if profile is None else _prepared(config, profile)
     base = build_data(prepared)
     data = CellData(base, Cells(_sources(config, base, profile), config.limit))
-    origins: dict[str, Origin] = {}
-    for text in given_checkpoints(config):
-        origin = origin_of(text)
-        origins[_unlike(plain_name(origin.name), set(origins))] = origin
+    origins = _named_origins([origin_of(text) for text in given_checkpoints(config)])
+    _warn_of_other_data(config, origins)
     subjects = [_subject(name, origin, prepared, base) for name, origin in origins.items()]
     protocol = _protocol(config, base, profile, origins)
-    return data, RobustnessTask(subjects, data, protocol, list(config.compare))
+    compare = [config.compare] if isinstance(config.compare, str) else list(config.compare or ())
+    for folder in compare:
+        check_comparable(Path(folder), protocol)  # rather now than after hours
+    return data, RobustnessTask(subjects, data, protocol, compare)
 
 
 def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
@@ -82,7 +87,8 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
     data = build_data(config)
     cells = Cells(_sources(config, data, profile), config.limit)
     corruptions = [c for c in corruptions_of(chosen, config.seed, profile) if c.name]
-    copies = Copies(cells.pictures(0), cells.chosen(0), corruptions, out)
+    strict = data.loading.on_corrupt == "error"
+    copies = Copies(cells.pictures(0), cells.chosen(0), corruptions, out, strict)
     about = {
         "what": "pictures corrupted by dcls-tasks: not ImageNet-C",
         "seed": config.seed,
@@ -92,8 +98,10 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
         "dataset": _dataset_settings(config),
     }
     claim_copies(out, about, provenance.as_plain())
-    written, there = copies.write(data.loading.worker_count)
-    print_line(f"{written} pictures written, {there} were there: {out.resolve()}")
+    done = copies.write(data.loading.worker_count)
+    print_line(f"{done.written} pictures written, {done.there} were there: {out.resolve()}")
+    if done.unreadable:
+        print_line(f"{done.unreadable} pictures could not be read, and have no copies")
 
 
 def profile_of(config: DictConfig) -> Profile:
@@ -116,6 +124,16 @@ def profile_of(config: DictConfig) -> Profile:
             f"task={config.task.name}. Set profile=any-size."
         )
     return cast(Profile, config.profile)
+
+
+def _warn_of_other_data(config: DictConfig, origins: Mapping[str, Origin]) -> None:
+    own = config.dataset.name
+    for name, origin in origins.items():
+        trained = own if origin.run is None else origin.run.dataset.name
+        if trained != own and not (own == SETS and trained == IMAGENET):
+            logger.warning(
+                "%s was trained on %s, not on %s: are the classes equal?", name, trained, own
+            )
 
 
 def _is_published(config: DictConfig) -> bool:
@@ -184,8 +202,8 @@ def _load_published(backbone: TimmBackbone, name: str) -> tuple[tuple[float, ...
         load_pretrained(model, num_classes=backbone.num_classes)
     except Exception as error:  # of many kinds, by what fails: network, hub, shapes
         raise SettingError(
-            f"The weights that timm publishes for {name} cannot be loaded: {error}. Give them as "
-            f"a file: ckpt={name}:<file>."
+            f"The weights that timm publishes for {name} cannot be loaded: "
+            f"{str(error).rstrip('. ')}. Give them as a file: ckpt={name}:<file>."
         ) from error
     settings = model.pretrained_cfg
     return tuple(settings["mean"]), tuple(settings["std"])
@@ -195,8 +213,10 @@ def _protocol(
     config: DictConfig, base: TaskData, profile: Profile | None, origins: dict[str, Origin]
 ) -> dict[str, Any]:
     protocol: dict[str, Any] = {
-        "models": {name: _identity(origin) for name, origin in origins.items()},
+        "models": {name: _identity(origin, config) for name, origin in origins.items()},
         "task": config.task.name,
+        "evaluation": {k: _plain(config.task[k]) for k in _OF_EVALUATION if k in config.task},
+        "precision": resolved_precision(config.trainer.precision, config.trainer.accelerator),
         "limit": config.limit,
         "seed": config.seed,
         "dataset": _dataset_settings(config),
@@ -221,20 +241,34 @@ def _protocol(
 def _dataset_settings(config: DictConfig) -> dict[str, Any]:
     dataset = OmegaConf.to_container(config.dataset, resolve=True)
     assert isinstance(dataset, dict)
-    return {str(k): v for k, v in dataset.items() if k not in _NO_PART_OF_PROTOCOL}
+    settings = {str(k): v for k, v in dataset.items() if k not in _NO_PART_OF_PROTOCOL}
+    for split in ("train", "val"):  # whose size does not matter
+        settings.get("counts", {}).pop(split, None)
+    return settings
 
 
-def _identity(origin: Origin) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _identity(origin: Origin, config: DictConfig) -> dict[str, Any]:
     digest = None
     if origin.weights is not None:
         with origin.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"checkpoint": origin.text, "sha256": digest}
+    backbone = backbone_of(origin, config)
+    return {"checkpoint": origin.text, "sha256": digest, "backbone": backbone}
 
 
-def _unlike(name: str, taken: set[str]) -> str:
-    own, count = name, 1
-    while own in taken:
-        count += 1
-        own = f"{name}-{count}"
-    return own
+def _named_origins(origins: Sequence[Origin]) -> dict[str, Origin]:
+    """Models by name: without the times of their runs, unless only these tell them apart."""
+    short = [plain_name(origin.name()) for origin in origins]
+    named: dict[str, Origin] = {}
+    for name, origin in zip(short, origins, strict=True):
+        base = plain_name(origin.name(whole=True)) if short.count(name) > 1 else name
+        own, count = base, 1
+        while own in named:
+            count += 1
+            own = f"{base}-{count}"
+        named[own] = origin
+    return named

@@ -14,7 +14,7 @@ from dcls.interpolation import row_axes
 from dcls.ndlayer import DclsNd
 from tasks.build import Job, build_job, build_task
 from tasks.build_evaluation import build_altered_data, build_evaluation, write_corrupted
-from tasks.modes import CORRUPT, MODES, Outcome
+from tasks.modes import CORRUPT, MODES, ROBUSTNESS, Outcome
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
 from tasks.reporting.positions import Movement
@@ -22,8 +22,8 @@ from tasks.reporting.provenance import Provenance
 from tasks.reporting.results import Results
 from tasks.reporting.run_report import write_run_report
 from tasks.run_folder import claim_run_folder, write_protocol
-from tasks.settings import check_settings
-from tasks.subjects import ROBUSTNESS, with_subject
+from tasks.settings import check_kinds, check_settings
+from tasks.subjects import with_subject
 from tasks.training.callbacks import positions_of
 from tasks.training.gathering import gather_lists
 from tasks.training.loaders import TaskData
@@ -38,6 +38,7 @@ def run_job(config: DictConfig) -> None:
         config: the composed configuration.
     """
     started = time.monotonic()
+    check_kinds(config)
     config = with_subject(config)
     check_settings(config)
     overrides = list(HydraConfig.get().overrides.task)
@@ -49,15 +50,16 @@ def run_job(config: DictConfig) -> None:
     data, task = _build(config)
     level = ROBUSTNESS if config.mode == ROBUSTNESS else config.task.name
     folder = claim_run_folder(config.runs, level, config.name, config.run_dir, task.protocol)
-    with job_processes(overrides, folder) as children:
+    with job_processes(_settled(overrides, config), folder) as children:
         job = build_job(config, data, task, folder)
         if job.trainer.is_global_zero:
-            OmegaConf.save(config, folder / "config.yaml", resolve=True)
             if task.protocol is not None:
                 write_protocol(folder, task.protocol)
+            OmegaConf.save(config, folder / "config.yaml", resolve=True)
         try:
             outcome = MODES[config.mode](job)
-            outcome.facts["unreadable_samples"] = len(set(gather_lists([*task.unreadable])))
+            unreadable = len(set(gather_lists([*task.unreadable])))
+            outcome.facts.setdefault("unreadable_samples", unreadable)
             sections = task.sections()
         finally:
             children += getattr(job.trainer.strategy.launcher, "procs", [])
@@ -71,7 +73,16 @@ def _build(config: DictConfig) -> tuple[TaskData, Task]:
     if config.mode == ROBUSTNESS:
         return build_evaluation(config)
     data = build_altered_data(config)
-    return data, build_task(config, data)
+    task = build_task(config, data)
+    if config.mode == "test":
+        task.load_weights(config.ckpt)  # now, so that one that does not fit leaves no folder
+    return data, task
+
+
+def _settled(overrides: list[str], config: DictConfig) -> list[str]:
+    """The command for other processes, which must not look for the newest run once more."""
+    found = config.mode == ROBUSTNESS and not any(o.startswith("ckpt=") for o in overrides)
+    return [*overrides, f"ckpt='{config.ckpt}'"] if found else overrides
 
 
 def _results(

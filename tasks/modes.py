@@ -48,9 +48,7 @@ def fit(job: "Job") -> Outcome:
 
 
 def test(job: "Job") -> Outcome:
-    """Test a given checkpoint."""
-    assert job.checkpoint is not None, "check_settings lets no mode=test through without one"
-    job.load_weights(job.checkpoint)
+    """Test the given checkpoint, which is loaded already."""
     return Outcome(metrics=_test(job), checkpoint=job.checkpoint, facts=_test_facts(job))
 
 
@@ -58,12 +56,16 @@ def robustness(job: "Job") -> Outcome:
     """Evaluate models on the cells that are not done yet, and sum up all of them."""
     task, data = cast("RobustnessTask", job.task), cast("CellData", job.data)
     folder = Path(job.trainer.default_root_dir)
-    task.start(folder)
+    task.start(folder, job.trainer.is_global_zero)
     if data.todo:
         job.trainer.test(task, datamodule=data, verbose=False)
     if not job.trainer.is_global_zero:
         return Outcome()
-    facts: dict[str, int | float | str] = {"models": len(task.names), "cells": len(task.cells)}
+    facts: dict[str, int | float | str] = {
+        "models": len(task.names),
+        "cells": len(task.cells),
+        "unreadable_samples": task.unreadable_pictures,
+    }
     return Outcome(task.metrics(), ", ".join(task.checkpoints), facts, task.remarks())
 
 
@@ -82,10 +84,11 @@ def _test_facts(job: "Job") -> dict[str, int | float | str]:
     }
 
 
+ROBUSTNESS = "robustness"
 MODES: dict[str, Callable[["Job"], Outcome]] = {
     "fit": fit,
     "test": test,
-    "robustness": robustness,
+    ROBUSTNESS: robustness,
 }
 CORRUPT = "corrupt"
 """The mode without a model: it only writes pictures."""

@@ -18,6 +18,8 @@ FOLDER_VARIABLE = "DCLS_TASKS_RUN_FOLDER"
 """Set for the processes of a distributed run, so that all of them share the first one's folder."""
 PROTOCOL_FILE = "protocol.json"
 """In the folder of a run that can be continued: what it evaluates, and how."""
+_PLACES = (".checkpoint", ".root")
+"""Ends of names of settings that only say where a thing lies."""
 
 
 def claim_run_folder(
@@ -57,7 +59,7 @@ def claim_run_folder(
 
 def check_continues(folder: Path, protocol: Mapping[str, Any]) -> None:
     """Raise `SettingError` unless the run in a folder is unfinished and has an equal protocol."""
-    if (folder / RESULTS_FILE).is_file():
+    if (folder / RESULTS_FILE).is_file() and (folder / "report.html").is_file():
         raise SettingError(
             f"The run in {folder} has ended; its report is {folder / 'report.html'}. Choose "
             "another run_dir=..., or leave it out to evaluate anew in a new folder."
@@ -65,15 +67,29 @@ def check_continues(folder: Path, protocol: Mapping[str, Any]) -> None:
     earlier = read_protocol(folder)
     plain = json.loads(json.dumps(protocol))
     differing = [
-        f"{key} is {plain.get(key)!r}, there {earlier.get(key)!r}"
-        for key in dict.fromkeys((*plain, *earlier))
-        if plain.get(key) != earlier.get(key)
+        f"{key} is {here!r}, there {there!r}"
+        for key, (here, there) in differing_settings(plain, earlier).items()
+        if not key.endswith(_PLACES)
     ]
     if differing:
         raise SettingError(
             f"The run in {folder} was begun with other settings and cannot go on with these: "
             f"{'; '.join(differing)}. Use the settings that it was begun with, or another run_dir."
         )
+
+
+def differing_settings(
+    own: Mapping[str, Any], other: Mapping[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Values of `own` and `other` where they differ, by dotted name; None where one has none."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys((*own, *other)):
+        here, there = own.get(key), other.get(key)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            found |= differing_settings(here, there, f"{prefix}{key}.")
+        elif here != there:
+            found[f"{prefix}{key}"] = (here, there)
+    return found
 
 
 def write_protocol(folder: Path, protocol: Mapping[str, Any]) -> None:

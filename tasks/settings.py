@@ -1,12 +1,13 @@
 """Checks on a composed configuration, before anything heavy is imported or any file written."""
 
 from pathlib import Path
+from types import NoneType
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from tasks.errors import SettingError
-from tasks.modes import CORRUPT, MODES
+from tasks.modes import CORRUPT, MODES, ROBUSTNESS
 
 
 def check_settings(config: DictConfig) -> None:
@@ -22,8 +23,41 @@ def _check_mode(config: DictConfig) -> None:
     if config.mode not in (*MODES, CORRUPT):
         names = ", ".join((*MODES, CORRUPT))
         raise SettingError(f"mode={config.mode} does not exist; choose one of {names}.")
+    if config.mode == ROBUSTNESS:
+        _check_whole(config)
     if config.mode == CORRUPT and config.out is None:
         raise SettingError("mode=corrupt needs a folder for the pictures: out=/data/shapes-c.")
+
+
+def check_kinds(config: DictConfig) -> None:
+    """Raise `SettingError` for a setting of another kind than it must be."""
+    kinds: dict[str, tuple[tuple[type, ...], str]] = {
+        "limit": ((int, NoneType), "a whole number such as 5000, or null"),
+        "corruptions": ((str, ListConfig), "published, all, or a list such as [fog,snow]"),
+        "compare": ((str, ListConfig, NoneType), "a folder, or a list of folders"),
+        "ckpt": ((str, ListConfig, NoneType), "a file, or a list of files"),
+        "corruption": ((str, NoneType), "a corruption and its severity such as fog/3, or null"),
+        "out": ((str, NoneType), "a folder"),
+    }
+    for name, (allowed, expected) in kinds.items():
+        value = config[name]
+        entries = value if isinstance(value, ListConfig) else ()
+        if not isinstance(value, allowed) or any(not isinstance(e, str) for e in entries):
+            raise SettingError(f"{name}={value} is not {expected}.")
+
+
+def _check_whole(config: DictConfig) -> None:
+    """A cell counts as done with all its pictures, each as it is."""
+    if config.corruption is not None:
+        raise SettingError(
+            f"corruption={config.corruption} is for mode=test and mode=fit; with mode=robustness "
+            f"choose corruptions=[{config.corruption.partition('/')[0]}]."
+        )
+    if config.trainer.limit_test_batches != 1.0:
+        raise SettingError(
+            f"trainer.limit_test_batches={config.trainer.limit_test_batches} would leave cells in "
+            "part and count them as done. Set limit=<pictures per set> instead."
+        )
 
 
 def _check_dataset_serves_task(config: DictConfig) -> None:
@@ -47,7 +81,7 @@ def check_experiment(config: DictConfig, choice: str | None) -> None:
 
 
 def _check_checkpoint(config: DictConfig) -> None:
-    if config.mode == "robustness":
+    if config.mode == ROBUSTNESS:
         return  # there a list or a name may stand, see `tasks.subjects`
     if isinstance(config.ckpt, ListConfig):
         raise SettingError(

@@ -17,10 +17,11 @@ from dcls.backbones import TIMM_PREFIX, list_backbones
 from dcls.checkpoint import read_state
 from dcls.recognition import guess_backbone
 from tasks.errors import SettingError
+from tasks.modes import ROBUSTNESS
 
-ROBUSTNESS = "robustness"
 SETS = "imagenet_sets"
 """The dataset of ImageNet's published variants."""
+IMAGENET = "imagenet"
 _BEST = "checkpoints/best.ckpt"
 _CONFIG_FILE = "config.yaml"
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-")
@@ -42,13 +43,18 @@ class Origin:
     backbone: dict[str, Any] | None
     run: DictConfig | None
 
-    @property
-    def name(self) -> str:
-        """Short name for reports."""
+    def name(self, whole: bool = False) -> str:
+        """Short name for reports.
+
+        Args:
+            whole: with the time at which the run began.
+        """
         if self.weights is None:
             return self.text
         if self.run is not None:
-            return _TIME.sub("", run_folder_of(self.weights).name)
+            folder = run_folder_of(self.weights)
+            name = f"{folder.parent.name}-{folder.name}" if folder.name.isdigit() else folder.name
+            return name if whole else _TIME.sub("", name)
         return self.weights.name.rsplit(".", 1)[0]
 
 
@@ -72,6 +78,8 @@ def with_subject(config: DictConfig) -> DictConfig:
     if not given_checkpoints(config):
         own.ckpt = str(_newest_run(config, any_task=free and _no_pictures(config)))
     first = origin_of(given_checkpoints(own)[0])
+    OmegaConf.set_struct(own, False)
+    own.backbone = backbone_of(first, own)  # which names the run, too
     if not free:
         return own
     if first.run is None:
@@ -84,10 +92,12 @@ def with_subject(config: DictConfig) -> DictConfig:
     if _no_pictures(own) or first.run.dataset.name == own.dataset.name:
         return _as_in_run(own, first.run)
     if first.run.task.name != own.task.name:
+        its = first.run
+        dataset = its.dataset.name if own.dataset.name == SETS else own.dataset.name
         raise SettingError(
-            f"ckpt={first.text} is a model of task={first.run.task.name}. To evaluate it on "
-            f"another dataset than its own, say so: task={first.run.task.name} mode=robustness "
-            f"dataset={own.dataset.name}."
+            f"ckpt={first.text} is a model of task={its.task.name}, and dataset={own.dataset.name} "
+            f"was composed for task={own.task.name}. Say task={its.task.name} mode=robustness "
+            f"dataset={dataset} instead of task=robustness."
         )
     return own
 
@@ -118,7 +128,7 @@ def backbone_of(origin: Origin, config: DictConfig) -> dict[str, Any]:
         return origin.backbone
     composed = OmegaConf.to_container(config.backbone, resolve=True)
     assert isinstance(composed, dict)
-    guess = guess_backbone(read_state(origin.text))
+    guess = None if origin.weights is None else guess_backbone(read_state(origin.weights))
     asked = any(o.startswith("backbone") for o in HydraConfig.get().overrides.task)
     if asked or guess is None or guess not in list_backbones():
         return {str(key): value for key, value in composed.items()}
@@ -140,7 +150,8 @@ def _as_in_run(config: DictConfig, run: DictConfig) -> DictConfig:
     """Task and dataset as the run had them, the dataset with the command's settings over it."""
     dataset = run.dataset.copy()
     OmegaConf.set_struct(dataset, True)
-    changes = [o for o in HydraConfig.get().overrides.task if o.startswith("dataset.")]
+    given = [o.lstrip("+") for o in HydraConfig.get().overrides.task]
+    changes = [o for o in given if o.startswith("dataset.")]
     try:
         own = OmegaConf.from_dotlist([change.removeprefix("dataset.") for change in changes])
         dataset = OmegaConf.merge(dataset, own)
@@ -149,14 +160,13 @@ def _as_in_run(config: DictConfig, run: DictConfig) -> DictConfig:
             f"{' '.join(changes)} does not fit dataset={run.dataset.name}, on which the model was "
             f"trained: {error}"
         ) from error
-    OmegaConf.set_struct(config, False)
     config.task, config.dataset = run.task, dataset
     return config
 
 
 def _newest_run(config: DictConfig, any_task: bool) -> Path:
     root = Path(config.runs)
-    dataset = "imagenet" if config.dataset.name == SETS else config.dataset.name
+    dataset = IMAGENET if config.dataset.name == SETS else config.dataset.name
     found = [*root.glob(f"*/*/{_BEST}"), *root.glob(f"*/*/*/{_BEST}")]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         origin = origin_of(str(path))

@@ -13,7 +13,7 @@ from tasks.reporting.results import Results
 
 _SHARE = re.compile(
     r"top\d+|[am]?acc|m?iou|ece|((box|mask)_)?a[pr](\d+|_?[sml])?"
-    r"|(.+_)?(top1|ece|confidence|error|mce|drop|clean|mpc|rpc)(_unmasked|_on_the_fly)?"
+    r"|(.+_)?(top1|ece|confidence|error|mce|drop|clean|mpc|rpc)(_unmasked|_on_the_fly|_among_.+)?"
 )
 
 

@@ -30,6 +30,7 @@ class Job:
     settings: dict[str, str]
     metrics: dict[str, float]
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def sweep_table(folder: Path) -> None:
@@ -48,12 +49,13 @@ def sweep_table(folder: Path) -> None:
     if over_seeds is not None:
         tables.append(over_seeds)
     failures = [f"job {job.name} {FAILED}: {_first_line(job.error)}" for job in jobs if job.error]
+    said = [f"job {job.name}: {note}" for job in jobs for note in job.notes]
     for table in tables:
         print_table(table)
-    for line in failures:
+    for line in (*said, *failures):
         print_line(line)
     print_line(f"sweep: {folder.resolve()}")
-    parts = [*map(as_markdown_table, tables), *map(literal, failures)]
+    parts = [*map(as_markdown_table, tables), *map(literal, (*said, *failures))]
     write_atomically(folder / "sweep.md", "\n\n".join(parts) + "\n")
     write_atomically(folder / "sweep.json", to_json([_as_plain(job, metrics) for job in jobs]))
     write_atomically(folder / "sweep.csv", _as_csv(jobs, differing, metrics))
@@ -78,7 +80,7 @@ def _read_job(folder: Path) -> Job:
         except ReportError as unreadable:
             return Job(folder.name, _settings(overrides), {}, str(unreadable))
         known = results.provenance.get("overrides", overrides)
-        return Job(folder.name, _settings(known), results.headline())
+        return Job(folder.name, _settings(known), results.headline(), notes=tuple(results.notes))
     return Job(folder.name, _settings(overrides), {}, error)
 
 

@@ -7,6 +7,9 @@ CLEAN = "clean"
 ON_THE_FLY = "corrupted"
 """The collection of pictures corrupted by this program, which are never ImageNet-C."""
 
+IMAGENET_C, IMAGENET_C_BAR = "imagenet-c", "imagenet-c-bar"
+"""The collections of the published corrupted pictures."""
+
 
 class Cell(NamedTuple):
     """One set of pictures that is evaluated as a whole.

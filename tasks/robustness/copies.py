@@ -2,10 +2,11 @@
 
 import io
 import json
-from collections import Counter
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -13,15 +14,35 @@ from torch.utils.data import DataLoader, Dataset
 from tasks.errors import DatasetError, SettingError
 from tasks.reporting.files import to_json, write_atomically
 from tasks.robustness.on_the_fly import Corruption
-from tasks.training.pictures import Pictures
+from tasks.training.pictures import UNREADABLE, Pictures, RgbPicture
+
+logger = logging.getLogger(__name__)
 
 QUALITY = 85
 """Of JPEG, as in ImageNet-C."""
 ABOUT_FILE = "corrupted.json"
-_JPEG = (".jpg", ".jpeg")
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+_SECONDS_BETWEEN_LINES = 10
 
 
-class Copies(Dataset[tuple[int, int]]):
+class Copied(NamedTuple):
+    """How many copies were written, were there already, and of what no copy could be made."""
+
+    written: int = 0
+    there: int = 0
+    unreadable: int = 0
+    fault: str = ""
+
+
+class Copies(Dataset[Copied]):
     """Writing the copies of one picture: `<out>/<corruption>/<severity>/<picture>`.
 
     Files that are there stay, so that writing can be stopped and begun again.
@@ -31,9 +52,7 @@ class Copies(Dataset[tuple[int, int]]):
         chosen: which of them.
         corruptions: each fills a folder.
         out: the folder of all.
-
-    Raises:
-        DatasetError: if two copies would have one name.
+        strict: a picture that cannot be read is an error, otherwise it is left out.
     """
 
     def __init__(
@@ -42,58 +61,80 @@ class Copies(Dataset[tuple[int, int]]):
         chosen: Sequence[int],
         corruptions: Sequence[Corruption],
         out: Path,
+        strict: bool,
     ) -> None:
         self.pictures = pictures
         self.chosen = chosen
         self.corruptions = corruptions
         self.out = out
-        counts = Counter(copy_name(pictures.picture_name(index)) for index in chosen)
-        twice = [name for name, count in counts.items() if count > 1]
-        if twice:
-            raise DatasetError(
-                f"The names of some pictures differ in their endings alone, such as {twice[0]}: "
-                "their copies would overwrite each other. Rename them."
-            )
+        self.strict = strict
 
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def __getitem__(self, place: int) -> tuple[int, int]:
-        """Write what is not there; returns the numbers of copies written and found there."""
+    def __getitem__(self, place: int) -> Copied:
+        """Write what is not there of one picture."""
         index = self.chosen[place]
         name = self.pictures.picture_name(index)
         paths = {corruption: self._path(corruption, name) for corruption in self.corruptions}
         todo = {c: path for c, path in paths.items() if not path.is_file()}
         if not todo:
-            return 0, len(paths)
+            return Copied(there=len(paths))
         try:
             picture = self.pictures.picture(index)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DatasetError(
-                f"{self.pictures.place(index)} cannot be read: {error}. Replace or remove the file."
-            ) from error
+        except UNREADABLE as error:
+            return Copied(
+                unreadable=1, fault=f"{self.pictures.place(index)} cannot be read: {error}"
+            )
         for corruption, path in todo.items():
-            buffer = io.BytesIO()
-            Image.fromarray(corruption(picture, name)).save(buffer, "JPEG", quality=QUALITY)
-            write_atomically(path, buffer.getvalue())
-        return len(todo), len(paths) - len(todo)
+            write_atomically(path, encoded(corruption(picture, name), path.suffix))
+        return Copied(len(todo), len(paths) - len(todo))
 
-    def write(self, workers: int) -> tuple[int, int]:
-        """Write all; returns the numbers of copies written and found there."""
+    def write(self, workers: int) -> Copied:
+        """Write all.
+
+        Raises:
+            DatasetError: a picture that cannot be read, if `strict`.
+        """
         loader: DataLoader[Any] = DataLoader(self, batch_size=None, num_workers=workers)
-        written = there = 0
-        for some, others in loader:
-            written, there = written + some, there + others
-        return written, there
+        total, told = Copied(), time.monotonic()
+        for number, one in enumerate(loader, start=1):
+            if one.fault and self.strict:
+                raise DatasetError(
+                    f"{one.fault}. Replace or remove the file, or set dataset.on_corrupt=skip to "
+                    "go on without it."
+                )
+            if one.fault:
+                logger.warning("left out: %s", one.fault)
+            total = Copied(
+                total.written + one.written,
+                total.there + one.there,
+                total.unreadable + one.unreadable,
+            )
+            if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+                logger.info("%d of %d pictures", number, len(self))
+                told = time.monotonic()
+        return total
 
     def _path(self, corruption: Corruption, name: str) -> Path:
         return self.out / corruption.name / str(corruption.severity) / copy_name(name)
 
 
 def copy_name(name: str) -> str:
-    """Name of a picture's copy: the same but, unless it is of JPEG already, ending in .jpg."""
-    path = PurePosixPath(name)
-    return name if path.suffix.lower() in _JPEG else f"{path.parent / path.stem}.jpg"
+    """Name of a picture's copy: the same, so that annotations fit; .jpg where it has no ending."""
+    return name if PurePosixPath(name).suffix.lower() in _FORMATS else f"{name}.jpg"
+
+
+def encoded(picture: RgbPicture, suffix: str) -> bytes:
+    """A picture as JPEG of quality 85; in another format, exactly what JPEG leaves of it."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY)
+    kind = _FORMATS[suffix.lower()]
+    if kind == "JPEG":
+        return buffer.getvalue()
+    other = io.BytesIO()
+    Image.open(buffer).save(other, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    return other.getvalue()
 
 
 def claim_copies(out: Path, about: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
@@ -108,6 +149,8 @@ def claim_copies(out: Path, about: Mapping[str, Any], provenance: Mapping[str, A
         SettingError: the folder holds other files, or copies made with other settings.
     """
     path, plain = out / ABOUT_FILE, json.loads(json.dumps(about))
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"out={out} is a file. Choose a folder that is new or empty.")
     if not path.is_file():
         if out.is_dir() and any(out.iterdir()):
             raise SettingError(

@@ -33,6 +33,7 @@ class CellRecord:
         figures: by name.
         names: digest of the images' names; cells of equal digests hold the same images.
         notes: what falls short of the whole set.
+        unreadable: number of pictures that could not be read.
         outcomes: of classifiers, by label space: `all`, or `imagenet_a` and `imagenet_r` for the
             classes of these sets alone.
     """
@@ -43,6 +44,7 @@ class CellRecord:
     figures: dict[str, float]
     names: str
     notes: tuple[str, ...] = ()
+    unreadable: int = 0
     outcomes: dict[str, Outcomes] = field(default_factory=dict, repr=False)
 
 
@@ -70,6 +72,7 @@ class Ledger:
                 "figures": record.figures,
                 "names": record.names,
                 "notes": list(record.notes),
+                "unreadable": record.unreadable,
             },
             notes,
         )
@@ -122,5 +125,6 @@ def _record(head: dict[str, Any], outcomes: dict[str, Outcomes]) -> CellRecord:
         figures=figures,
         names=head["names"],
         notes=tuple(head["notes"]),
+        unreadable=head["unreadable"],
         outcomes=outcomes,
     )

@@ -20,7 +20,7 @@ from tasks.robustness.data import CellData
 from tasks.robustness.ledger import CellRecord, Ledger
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.published.subsets import class_subset
-from tasks.robustness.report.comparison import read_runs
+from tasks.robustness.report.comparison import OtherRun, read_runs
 from tasks.robustness.report.contents import Evaluation, Report
 from tasks.robustness.report.examples import example_strip
 from tasks.robustness.report.sections import headline_table, report_sections
@@ -91,9 +91,14 @@ class RobustnessTask(Task):
         self._open: int | None = None
         self._unread = 0
 
-    def start(self, folder: Path) -> None:
-        """Look into the run folder for finished cells; the others are still to be done."""
-        self._folder = folder
+    def start(self, folder: Path, first: bool) -> None:
+        """Look into the run folder for finished cells; the others are still to be done.
+
+        Args:
+            folder: of the run.
+            first: whether this process is the one that writes.
+        """
+        self._folder, self._first = folder, first
         self._table = CellTable(folder, self.names, self.cells)
         done = []
         for name in self.names:
@@ -104,6 +109,8 @@ class RobustnessTask(Task):
         logger.info(
             "finished cells are kept; if this run is stopped, go on with run_dir=%s", folder
         )
+        if first and any(done):
+            self._table.write()
         cells = self.cells
         self.data.todo = [i for i, cell in enumerate(cells) if not all(cell in d for d in done)]
         if len(self.data.todo) < len(cells):
@@ -162,6 +169,12 @@ class RobustnessTask(Task):
                     values[f"{stage}/{key}/low"], values[f"{stage}/{key}/high"] = figure.interval
         return values
 
+    @property
+    def unreadable_pictures(self) -> int:
+        """Over all cells."""
+        first = self.evaluations[self.names[0]]
+        return sum(record.unreadable for record in first.records.values())
+
     def remarks(self) -> list[str]:
         """Where the figures come from, and what they fall short of."""
         lines = [self.kind.origin] if self.kind.origin else []
@@ -180,9 +193,11 @@ class RobustnessTask(Task):
 
     def sections(self) -> list[Section]:
         """Everything that the report shows."""
-        if not self.trainer.is_global_zero:
+        if not self._first:
             return []
-        others = read_runs([Path(folder) for folder in self.compare], self.kind)
+        (_, *further) = self.evaluations.items()
+        beside = [OtherRun(name, e.records, e.figures, self._about) for name, e in further]
+        others = [*beside, *read_runs([Path(folder) for folder in self.compare], self.kind)]
         return report_sections(
             Report(self.evaluations, self.kind, self._about, others, self._strip)
         )
@@ -194,13 +209,14 @@ class RobustnessTask(Task):
         number, self._open = self._open, None
         unread, self._unread = sum(gather_lists([self._unread])), 0
         results = [score.finish() for score in self._scores]
-        if not self.trainer.is_global_zero:
+        if not self._first:
             return
         for name, result in zip(self.names, results, strict=True):
             record = self._record(number, result, unread)
             Ledger(self.folder).write(name, record)
             self._table.add(name, record)
-            shown = {k: v for k, v in record.figures.items() if k.startswith(self._main)}
+            among = {k: v for k, v in record.figures.items() if k.startswith("top1_among")}
+            shown = {k: v for k, v in record.figures.items() if k in self._main} | among
             text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
             model = f"{name}: " if len(self.names) > 1 else ""
             logger.info("%s%s: %s (%d images)", model, record.cell.name, text, result.images)
@@ -224,6 +240,7 @@ class RobustnessTask(Task):
             figures=result.figures,
             names=self.data.cells.digest(number),
             notes=tuple(notes),
+            unreadable=unread,
             outcomes=result.outcomes,
         )
 
@@ -231,7 +248,7 @@ class RobustnessTask(Task):
         records = self.evaluations[self.names[0]].records
         base = self.data.base
         names = base.all_names if isinstance(base, ImageNetSets) else base.class_names
-        return example_strip(self.data.cells, records, names, self._drawn)
+        return example_strip(self.data.cells, records, self.names[0], names, self._drawn)
 
     @torch.inference_mode()
     def _drawn(self, number: int, index: int) -> RgbPicture:

@@ -7,11 +7,10 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, default_collate
 
 from tasks.errors import DatasetError, SettingError
-from tasks.training.pictures import Alteration, AlteredPictures, Pictures, Sample
+from tasks.training.pictures import UNREADABLE, Alteration, AlteredPictures, Pictures, Sample
 
 Split = Literal["train", "val", "test"]
 
@@ -48,9 +47,6 @@ class Loading:
         return max(0, min(8, (cores or 1) // max(1, local) - 2))
 
 
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # as Pillow raises
-
-
 class Readable(Dataset[Sample]):
     """Pictures of which those that cannot be read become a note instead of an exception.
 
@@ -70,7 +66,7 @@ class Readable(Dataset[Sample]):
         """The sample, or ``{"unreadable": path}``."""
         try:
             return self.samples[index]
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             path = self.samples.place(index)
             if self.on_corrupt == "error":
                 raise DatasetError(

@@ -14,6 +14,8 @@ RgbPicture = NDArray[np.uint8]
 """(H, W, 3), RGB."""
 Alteration = Callable[[RgbPicture, str], RgbPicture]
 """From a picture and its name to an altered picture of the same content, labels unmoved."""
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What reading a picture raises if it cannot be read."""
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 

@@ -35,11 +35,9 @@ def build_trainer(
         callbacks: the user's own, after the built-in ones.
     """
     _quiet()
-    precision = settings["precision"]
-    on_gpu = settings["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    if precision == "auto":
-        settings = settings | {"precision": _device_precision(on_gpu)}
-    settings = settings | {"sync_batchnorm": settings["sync_batchnorm"] and on_gpu}
+    precision = resolved_precision(settings["precision"], settings["accelerator"])
+    sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
+    settings = settings | {"precision": precision, "sync_batchnorm": sync}
     built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
     if task.optimization.ema_decay is not None:
         built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
@@ -101,8 +99,16 @@ def _checkpoints(task: Task, folder: Path) -> list[Callback]:
     return [keep(BEST, task.monitor), keep(LAST, None)]
 
 
-def _device_precision(on_gpu: bool) -> str:
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+def resolved_precision(precision: str, accelerator: str) -> str:
+    """The precision meant: `auto` is bf16-mixed where a GPU computes in it, else 32-true."""
+    if precision != "auto":
+        return precision
+    fits = _uses_gpu(accelerator) and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if fits else "32-true"
+
+
+def _uses_gpu(accelerator: str) -> bool:
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _quiet() -> None:

@@ -8,7 +8,7 @@ import pytest
 from commands import TINY_SHAPES, refused
 from detection import DET_SHAPES
 from PIL import Image
-from segmentation import SEG_SHAPES
+from segmentation import SEG_FILES, SEG_SHAPES, random_mask, write_pair
 
 from tasks.robustness.ledger import Ledger
 
@@ -98,7 +98,7 @@ def test_several_models_see_the_same_pictures_and_are_compared(run):
     for name in names:
         assert f"Compared with {both.folder.name}/{name}" in report
     same = report.split(f"Compared with {both.folder.name}/{names[1]}")[1].split("##")[0]
-    assert "| clean |" in same
+    assert "| clean top-1 |" in same
     assert "+0.00 | 0.00 to 0.00" in same
 
 
@@ -132,6 +132,58 @@ def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
     for picture in (whole.folder / "figures").iterdir():
         assert (folder / "figures" / picture.name).read_bytes() == picture.read_bytes()
     refused(run(*again), "has ended", "run_dir")
+
+
+def test_a_run_that_was_stopped_before_its_report_only_reports(run, tmp_path):
+    best = trained(run)
+    settings = (*EVALUATED, "corruptions=[spatter]", f"ckpt={best}", "run_dir=runs/robustness/one")
+    whole = run(*settings)
+    assert whole.code == 0, whole.err
+    results = json.loads((tmp_path / "runs/robustness/one/results.json").read_text())
+    folder = tmp_path / "runs/robustness/one"
+    table = (folder / "cells.csv").read_text()
+    for name in ("results.json", "cells.csv", "report.html"):
+        (folder / name).unlink()
+    again = run(*settings)
+    assert again.code == 0, again.err
+    assert json.loads((folder / "results.json").read_text())["metrics"] == results["metrics"]
+    assert (folder / "cells.csv").read_text() == table
+    assert results["metrics"]["test/mean_error_on_the_fly"] is None  # no corruption of the 15
+    assert results["metrics"]["test/extra_error_on_the_fly"] > 0
+
+
+def test_only_ended_runs_of_the_same_kind_are_compared(run):
+    best = trained(run)
+    dense = trained(run, SEG_SHAPES)
+    few = (*EVALUATED, *FEW, "limit=3")
+    first = run(*few, f"ckpt={best}")
+    second = run(*few, f"ckpt={dense}")
+    refused(run(*few, f"ckpt={best}", f"compare={second.folder}"), "task=seg", "in common")
+    other = run(
+        *EVALUATED, "corruptions=[fog]", "limit=3", f"ckpt={best}", f"compare={first.folder}"
+    )
+    assert other.code == 0, other.err
+    report = (other.folder / "report.md").read_text()
+    assert "not over the same corruptions" in report
+    (first.folder / "results.json").unlink()
+    refused(run(*few, f"ckpt={best}", f"compare={first.folder}"), "not ended", "run_dir")
+
+
+def test_an_unreadable_picture_takes_nothing_else_away(run, tmp_path):
+    """In a dense task, where the examples are read once more for the report."""
+    for split, count in (("train", 4), ("val", 3)):
+        for i in range(count):
+            write_pair(tmp_path / "fields", split, f"picture{i}", random_mask(i, 32, 32, highest=1))
+    (tmp_path / "fields/classes.txt").write_text("water\nmeadow\n")
+    settings = (*SEG_FILES, "dataset=seg_folder", f"dataset.root={tmp_path / 'fields'}")
+    best = trained(run, settings)
+    (first,) = (tmp_path / "fields/images/val").glob("picture0.*")
+    first.write_bytes(first.read_bytes()[:-200])
+    ended = run(*settings, "mode=robustness", f"ckpt={best}", "corruptions=[fog]")
+    assert ended.code == 0, ended.err
+    assert {row["images"] for row in rows(ended.folder)} == {"2"}
+    assert ended.results["facts"]["unreadable_samples"] == 6
+    assert (ended.folder / "figures/strip.png").is_file()
 
 
 def test_the_noise_of_a_picture_depends_on_nothing_else(run):
@@ -200,6 +252,13 @@ def test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with(run, tmp_path):
         (("corruption=fog/6", "mode=fit"), ("severity", "5")),
         (("mode=corrupt",), ("out=",)),
         (("task=robustness",), ("no run", "ckpt=")),
+        (("limit=many",), ("limit=many", "whole number")),
+        (("corruptions=null",), ("corruptions=None", "published")),
+        (("mode=robustness", "corruption=fog/3", "ckpt=timm/resnet18"), ("corruptions=[fog]",)),
+        (
+            ("mode=robustness", "trainer.limit_test_batches=2", "ckpt=timm/resnet18"),
+            ("limit_test_batches", "limit="),
+        ),
         (("task=robustness", "ckpt=nowhere.ckpt"), ("nowhere.ckpt", "not a file")),
         (
             ("task=robustness", "ckpt=timm/resnet18", "dataset.root=."),

@@ -21,6 +21,7 @@ from tasks.robustness.pictures.values import (
 
 Lines = dict[str, NDArray[np.float64]]
 """Percent at severity 0 (clean) to 5, by label."""
+_WIDTHS = {1: 5.2, 2: 8.4, 3: 10.4}
 _HUES = len(COLOURS) - 2
 """Yellow and black are left out."""
 _DASHES = ("-", "--", ":")
@@ -43,8 +44,9 @@ def severity_curves(
         measure: what the figures are, such as ``error`` or ``mIoU``.
     """
     groups = _groups(series)
-    columns = 2 if len(groups) == 4 else 3
-    figure, grid = new_figure(2, columns, 8.4 if columns == 2 else 10.4, 5.6)
+    columns = {1: 1, 2: 2, 4: 2}.get(len(groups), 3)
+    rows = -(-len(groups) // columns)
+    figure, grid = new_figure(rows, columns, _WIDTHS[columns], 0.4 + 2.6 * rows)
     panels: list[Axes] = grid.ravel().tolist()
     used, free = panels[: len(groups)], panels[len(groups) :]
     lines = [_lines(series, clean, shown) for _, shown in groups.values()]
@@ -68,13 +70,13 @@ def severity_curves(
 
 
 def _groups(series: Mapping[str, Values]) -> dict[str, tuple[list[str], list[str]]]:
-    """All corruptions of each group, and those with a figure of any model."""
+    """Of each group with a figure of any model: all corruptions, and those with one."""
     groups = {}
     for group, names in {**GROUPS, EXTRA_GROUP: EXTRA}.items():
         shown = [n for n in names if any(has_figure(values, n) for values in series.values())]
-        if shown or group != EXTRA_GROUP:
+        if shown:
             groups[group] = (list(names), shown)
-    return groups
+    return groups or {group: (list(names), []) for group, names in GROUPS.items()}
 
 
 def _lines(

@@ -11,10 +11,10 @@ from PIL import Image
 from timm.data import ImageNetInfo
 
 from tasks.errors import DatasetError, SettingError
-from tasks.robustness.cells import Cell
+from tasks.robustness.cells import IMAGENET_C, IMAGENET_C_BAR, Cell
+from tasks.robustness.copies import ABOUT_FILE
 from tasks.robustness.data import CellSource
 from tasks.robustness.published.sets import CellFiles, FoundSets, ImageFile, find_sets
-from tasks.robustness.scoring.evaluations import IMAGENET_C, IMAGENET_C_BAR
 from tasks.training.loaders import Loading, Split, TaskData
 from tasks.training.pictures import Pictures, RgbPicture, Sample, read_picture
 from tasks.training.views import Transform, centre_view
@@ -160,6 +160,12 @@ class ImageNetSets(TaskData):
         if mode != "robustness":
             raise self._no_splits()
         _ = self.found
+
+    @cached_property
+    def copied(self) -> bool:
+        """Whether the corrupted pictures were written by this program, and are not ImageNet-C."""
+        folders = (f.folder for f in self.found.cells if f.cell.collection == IMAGENET_C)
+        return any((above / ABOUT_FILE).is_file() for f in folders for above in (f, *f.parents[:3]))
 
     def sources(self) -> list[CellSource]:
         """One per cell that is on the disk."""

@@ -29,10 +29,6 @@ class ClassSubset:
         """The logits (N, 200) of the set's classes, of logits (N, 1000)."""
         return logits[:, torch.tensor(self.indices, device=logits.device)]
 
-    def all_classes(self, labels: Tensor) -> Tensor:
-        """Labels of the set, 0 to 199, as labels among the thousand."""
-        return torch.tensor(self.indices, device=labels.device)[labels]
-
     def own_labels(self, labels: Tensor) -> Tensor:
         """Labels among the thousand as labels of the set; -1 where the class is not in it."""
         table = labels.new_full((1000,), -1)

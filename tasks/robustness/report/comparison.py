@@ -1,6 +1,6 @@
 """This run against others: differences, with intervals where both saw the same pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ReportError
-from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
+from tasks.reporting.results import FILE_NAME
+from tasks.robustness.cells import CLEAN, IMAGENET_C, ON_THE_FLY, Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
 from tasks.robustness.ledger import CellRecord, Ledger, Records
-from tasks.robustness.scoring.evaluations import IMAGENET_C, SUBSETS, WHOLE, Figure, image_sums
+from tasks.robustness.scoring.corrupted import complete_corruptions, image_sums
+from tasks.robustness.scoring.evaluations import SUBSETS, WHOLE
+from tasks.robustness.scoring.figure import Figure
 from tasks.robustness.scoring.figures import Kind, figures_of
 from tasks.robustness.scoring.intervals import UNKNOWN, Interval, mean_interval
 from tasks.robustness.scoring.scores import ALL
 from tasks.robustness.scoring.summary import ALEXNET
-from tasks.run_folder import read_protocol
+from tasks.run_folder import differing_settings, read_protocol
 
 
 @dataclass(frozen=True)
@@ -37,21 +40,34 @@ class OtherRun:
     protocol: dict[str, Any]
 
 
-def read_runs(folders: list[Path], kind: Kind) -> list[OtherRun]:
-    """The models of other runs.
+def check_comparable(folder: Path, protocol: Mapping[str, Any]) -> None:
+    """Raise `ReportError` unless a run of the same kind has ended in a folder.
 
-    Raises:
-        ReportError: a folder that is none of a robustness run, or has no finished cell.
+    Args:
+        folder: of the other run.
+        protocol: of this one.
     """
+    other = read_protocol(folder)
+    if not (folder / FILE_NAME).is_file():
+        raise ReportError(
+            f"compare={folder}: that run has not ended. Go on with it, by its own command and "
+            f"run_dir={folder}, or leave it out."
+        )
+    kinds = [(p.get("task"), "sets" in p) for p in (protocol, other)]
+    if kinds[0] != kinds[1]:
+        said = [f"task={task} on {'published sets' if s else 'its data'}" for task, s in kinds]
+        raise ReportError(
+            f"compare={folder}: that run evaluated {said[1]}, this one {said[0]}: they have no "
+            "figure in common. Leave it out."
+        )
+
+
+def read_runs(folders: list[Path], kind: Kind) -> list[OtherRun]:
+    """The models of other runs (see `check_comparable`)."""
     runs = []
     for folder in folders:
         protocol, ledger = read_protocol(folder), Ledger(folder)
         models = list(ledger.models())
-        if not models:
-            raise ReportError(
-                f"compare={folder}: there is no finished cell in {ledger.folder}. Give the folder "
-                "of a run of task=robustness that has ended."
-            )
         for model in models:
             name = folder.name if len(models) == 1 else f"{folder.name}/{model}"
             records = ledger.read(model)
@@ -61,23 +77,31 @@ def read_runs(folders: list[Path], kind: Kind) -> list[OtherRun]:
 
 def protocol_differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """In which settings two protocols differ, the models aside."""
-    keys = [key for key in {**own, **other} if key != "models"]
     return [
-        f"{key}: {own.get(key)} here, {other.get(key)} there"
-        for key in keys
-        if own.get(key) != other.get(key)
+        f"{key}: {here} here, {there} there"
+        for key, (here, there) in differing_settings(own, other).items()
+        if not key.startswith("models.")
     ]
 
 
 def figure_differences(
     own: Records, own_figures: Mapping[str, Figure], other: OtherRun
 ) -> dict[str, Figure]:
-    """Other minus own of every figure that both have."""
+    """Other minus own of every figure that both have over the same corruptions."""
     differences = {}
+    whole = [
+        [complete_corruptions(records, c) for c in (ON_THE_FLY, IMAGENET_C)]
+        for records in (own, other.records)
+    ]
     for name in own_figures:
-        if name in other.figures:
-            value = other.figures[name].value - own_figures[name].value
-            span = _paired(_image_values(own, name), _image_values(other.records, name))
+        if name not in other.figures:
+            continue
+        value = other.figures[name].value - own_figures[name].value
+        span = _paired(_image_values(own, name), _image_values(other.records, name))
+        summed = name.endswith(("error", "mce", "_on_the_fly", "_mpc", "_rpc"))
+        if summed and whole[0] != whole[1]:
+            differences[name] = Figure(float("nan"), remark="not over the same corruptions")
+        else:
             differences[name] = Figure(value, span)
     return differences
 
@@ -98,6 +122,16 @@ def corruption_differences(
     return differences
 
 
+_SUMS: dict[str, tuple[str, Sequence[str], int]] = {
+    "mce": (IMAGENET_C, CORRUPTIONS, 1),
+    "mean_error": (IMAGENET_C, CORRUPTIONS, 1),
+    "extra_error": (IMAGENET_C, EXTRA, 1),
+    "mce_on_the_fly": (ON_THE_FLY, CORRUPTIONS, 1),
+    "mean_error_on_the_fly": (ON_THE_FLY, CORRUPTIONS, 1),
+    "extra_error_on_the_fly": (ON_THE_FLY, EXTRA, 1),
+    "top1_mpc": (ON_THE_FLY, CORRUPTIONS, -1),
+}
+"""Figures that are sums over cells: whose cells, of which corruptions, and in which direction."""
 _Values = tuple[str, NDArray[np.float64]] | None
 """Digest of the pictures' names, and a value per picture whose mean is the figure."""
 
@@ -110,13 +144,14 @@ def _paired(own: _Values, other: _Values) -> Interval:
 
 def _image_values(records: Records, name: str) -> _Values:
     """The parts of a figure by picture, for figures that are means over pictures."""
-    collection = ON_THE_FLY if name.endswith("_on_the_fly") else IMAGENET_C
-    if name.removesuffix("_on_the_fly") in ("mce", "mean_error"):
-        used = [r for c in ALEXNET for r in _of_corruption(records, collection, c)]
-        if len(used) != len(ALEXNET) * len(SEVERITIES):
+    if name in _SUMS:
+        collection, names, sign = _SUMS[name]
+        whole = complete_corruptions(records, collection)
+        used = [r for c in names if c in whole for r in _of_corruption(records, collection, c)]
+        if not used:
             return None
-        measures = [ALEXNET[r.cell.corruption] if name.startswith("mce") else 1 for r in used]
-        return _with_digest(used, [1 / len(used) / measure for measure in measures])
+        measures = [ALEXNET[r.cell.corruption] if "mce" in name else 1 for r in used]
+        return _with_digest(used, [sign / len(used) / measure for measure in measures])
     for collection, (short, space) in SUBSETS.items():
         if name in (f"{short}_top1", f"{short}_top1_unmasked"):
             return _right(records.get(Cell(collection)), space if name[-1] == "1" else ALL)

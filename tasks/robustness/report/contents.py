@@ -6,10 +6,10 @@ from math import isfinite, isnan
 from typing import Any
 
 from tasks.reporting.page import Picture
-from tasks.robustness.cells import ON_THE_FLY
+from tasks.robustness.cells import IMAGENET_C, ON_THE_FLY
 from tasks.robustness.ledger import CellRecord, Records
 from tasks.robustness.report.comparison import OtherRun
-from tasks.robustness.scoring.evaluations import IMAGENET_C, Figure
+from tasks.robustness.scoring.figure import Figure
 from tasks.robustness.scoring.figures import Kind
 
 
@@ -53,7 +53,8 @@ class Report:
 def subset_text(protocol: Mapping[str, Any]) -> str:
     """What must be said of figures of a subset; empty if all pictures were evaluated."""
     limit = protocol.get("limit")
-    return f"On a subset: {limit} pictures per set, evenly of all classes." if limit else ""
+    evenly = ", evenly of all classes" if protocol.get("task") == "cls" else ""
+    return f"On a subset: {limit} pictures per set{evenly}." if limit else ""
 
 
 def percent(value: float) -> str:

@@ -1,6 +1,7 @@
 """The section of a report on corruptions."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tasks.robustness.pictures.heatmap import severity_heat_map
 from tasks.robustness.pictures.severity_curves import severity_curves
 from tasks.robustness.pictures.values import Values
 from tasks.robustness.report.contents import Report, measured, percent
-from tasks.robustness.scoring.evaluations import image_sums
+from tasks.robustness.scoring.corrupted import image_sums
 from tasks.robustness.scoring.figures import NAMES, Kind
 from tasks.robustness.scoring.intervals import mean_interval
 from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA
@@ -30,9 +31,11 @@ def corruption_section(report: Report) -> Section:
             for model, e in report.evaluations.items()
             if Cell(CLEAN) in e.records
         }
-        listed = [c for c in (*CORRUPTIONS, *EXTRA) if c in CORRUPTIONS or _any(series, c)]
+        wanted = CORRUPTIONS if report.kind.sets == "published" else ()
+        listed = [c for c in (*CORRUPTIONS, *EXTRA) if c in wanted or _any(series, c)]
+        limits = _limits(series) if len(series) > 1 else None
         pictures += [
-            severity_heat_map(values, listed, name, model, worse)
+            severity_heat_map(values, listed, name, model, worse, limits)
             for model, values in series.items()
         ]
         pictures.append(severity_curves(series, clean, name))
@@ -97,6 +100,12 @@ def _figure(record: CellRecord, measure: str) -> float:
     if measure == "error":
         return 1 - record.figures.get("top1", float("nan"))
     return record.figures.get(measure, float("nan"))
+
+
+def _limits(series: Mapping[str, Values]) -> tuple[float, float] | None:
+    """The least and the largest figure of all models, so that their colours mean the same."""
+    found = [v for values in series.values() for v in values.values() if isfinite(v)]
+    return (min(found), max(found)) if found else None
 
 
 def _any(series: Mapping[str, Values], corruption: str) -> bool:

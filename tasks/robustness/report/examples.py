@@ -9,48 +9,61 @@ from tasks.robustness.ledger import Records
 from tasks.robustness.pictures.strip import Shown, strip_picture
 from tasks.robustness.scoring.outcomes import NO_PREDICTION, Outcomes
 from tasks.robustness.scoring.scores import ALL
-from tasks.training.pictures import RgbPicture
+from tasks.training.pictures import UNREADABLE, RgbPicture
 
 SEVERITY = 3
 """At which corruptions are shown, the middle one."""
+_TRIES = 20
 Draw = Callable[[int, int], RgbPicture]
 """From the number of a cell and of a picture in it to the picture, as it is to be shown."""
 
 
 def example_strip(
-    cells: Cells, records: Records, names: tuple[str, ...], draw: Draw
+    cells: Cells, records: Records, model: str, names: tuple[str, ...], draw: Draw
 ) -> Picture | None:
     """A picture under each corruption, and one of each other set, with the predictions.
 
     Args:
         cells: of the evaluation.
         records: of the model, by cell.
+        model: its name.
         names: of the classes.
         draw: see `Draw`.
     """
     rows: dict[str, list[Shown]] = {}
+    truth = ""
     for number, source in enumerate(cells.sources):
         cell, record = source.cell, records.get(source.cell)
         if record is None or not record.images or cell.severity not in (0, SEVERITY):
             continue
         outcomes = record.outcomes.get(ALL)
-        index = _chosen(cells, number, outcomes)
+        index, pixels = _first_readable(cells, number, outcomes, draw)
+        if pixels is None:
+            continue
         row = "other sets" if not cell.corruption and cell.collection != CLEAN else "corruptions"
         title = cell.corruption.replace("_", " ") or cell.collection
         caption, wrong = _said(outcomes, index, names)
-        rows.setdefault(row, []).append(Shown(draw(number, index), title, caption, wrong))
+        if outcomes is not None and cell.corruption and not truth:
+            truth = f": {names[outcomes.label[outcomes.index == index][0]]}"
+        rows.setdefault(row, []).append(Shown(pixels, title, caption, wrong))
     if not rows:
         return None
-    titles = {"corruptions": f"clean, and severity {SEVERITY}", "other sets": "other sets"}
-    remark = "" if any(r.outcomes for r in records.values()) else "What is found is drawn over it."
+    titles = {"corruptions": f"clean, and severity {SEVERITY}{truth}", "other sets": "other sets"}
+    remark = f"What {model} says." if truth else f"What {model} finds is drawn over the pictures."
     return strip_picture(list(rows.values()), [titles[name] for name in rows], remark)
 
 
-def _chosen(cells: Cells, number: int, outcomes: Outcomes | None) -> int:
-    """The first picture that was scored."""
-    if outcomes is not None:
-        return int(outcomes.index[0])
-    return cells.chosen(number)[0]
+def _first_readable(
+    cells: Cells, number: int, outcomes: Outcomes | None, draw: Draw
+) -> tuple[int, RgbPicture | None]:
+    """The first picture that was scored, and how it is shown; None if none can be read."""
+    scored = cells.chosen(number) if outcomes is None else outcomes.index.tolist()
+    for index in scored[:_TRIES]:
+        try:
+            return index, draw(number, index)
+        except UNREADABLE:
+            continue
+    return 0, None
 
 
 def _said(outcomes: Outcomes | None, index: int, names: tuple[str, ...]) -> tuple[str, bool]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from tasks.reporting.page import Picture, Section, Table
 from tasks.reporting.reliability import reliability_picture
 from tasks.robustness.cells import CLEAN
+from tasks.robustness.corruptions import CORRUPTIONS
 from tasks.robustness.pictures.baseline_bars import difference_bars
 from tasks.robustness.report.comparison import (
     OtherRun,
@@ -23,7 +25,7 @@ from tasks.robustness.report.contents import (
     subset_text,
 )
 from tasks.robustness.report.corruptions import corruption_section
-from tasks.robustness.scoring.evaluations import Figure
+from tasks.robustness.scoring.figure import Figure
 from tasks.robustness.scoring.figures import Kind, figure_name
 from tasks.robustness.scoring.outcomes import joined
 from tasks.robustness.scoring.scores import ALL
@@ -40,6 +42,7 @@ def headline_table(
         rows.append([model, *("-" if f is None else _marked(f) for f in found)])
     marks = any(f.remark for e in evaluations.values() for f in e.figures.values())
     caption = [
+        "Corrupted by this program: not ImageNet-C." if kind.origin else "",
         subset_text(protocol),
         "* falls short of the protocol, see Figures." if marks else "",
     ]
@@ -86,16 +89,17 @@ def _comparison(report: Report, other: OtherRun) -> Section:
             figure_name(name),
             percent(own.figures[name].value),
             percent(other.figures[name].value),
-            f"{100 * difference.value:+.2f}",
+            "-" if isnan(difference.value) else f"{100 * difference.value:+.2f}",
             span_text(difference),
+            difference.remark,
         ]
         for name, difference in figure_differences(own.records, own.figures, other).items()
     ]
-    columns = ["figure", model, other.name, "difference, points", "95 % interval"]
+    columns = ["figure", model, other.name, "difference, points", "95 % interval", ""]
     differing = protocol_differences(report.protocol, other.protocol)
     text = (
-        f"The difference is {other.name} minus {model}; its interval is that of the same pictures, "
-        "and is left out where the two saw others."
+        f"The difference is {other.name} minus {model}. An interval is one over the same pictures: "
+        "there is none where the two saw others, or where the figure is no mean over pictures."
     )
     if differing:
         text += f"\n\nThe two were not evaluated alike: {'; '.join(differing)}."
@@ -110,7 +114,9 @@ def _comparison(report: Report, other: OtherRun) -> Section:
 def _calibration(report: Report) -> list[Picture]:
     pictures = []
     for model, evaluation in report.evaluations.items():
-        corrupted = measured(report, evaluation.records)
+        corrupted = [
+            r for r in measured(report, evaluation.records) if r.cell.corruption in CORRUPTIONS
+        ]
         groups = {"clean": [r for c, r in evaluation.records.items() if c.collection == CLEAN]}
         groups["corrupted"] = corrupted
         for title, records in groups.items():

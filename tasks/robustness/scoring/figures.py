@@ -7,26 +7,22 @@ from timm.data import ImageNetInfo
 
 from tasks.robustness.ledger import Records
 from tasks.robustness.published.imagenet import ImageNetSets
-from tasks.robustness.scoring.evaluations import (
-    Figure,
-    clean,
-    corrupted_classes,
-    dense,
-    published_sets,
-)
+from tasks.robustness.scoring.corrupted import corrupted_classes, dense
+from tasks.robustness.scoring.evaluations import clean, published_sets
+from tasks.robustness.scoring.figure import Figure
 from tasks.robustness.scoring.scores import Classifier
 from tasks.training.loaders import TaskData
 from tasks.training.task import Task
 
 NOT_IMAGENET_C = (
-    "The pictures were corrupted on the fly. That is not ImageNet-C, whose files are fixed: do not "
-    "set these figures beside published ones."
+    "The pictures were corrupted by this program. That is not ImageNet-C, whose files are fixed: "
+    "do not set these figures beside published ones."
 )
 NAMES = {
     "miou": "mIoU",
     "box_ap": "box AP",
     "mask_ap": "mask AP",
-    "clean_top1": "clean",
+    "clean_top1": "clean top-1",
     "mce": "mCE",
     "mce_on_the_fly": "mCE, not ImageNet-C",
     "mean_error": "mean error",
@@ -53,16 +49,18 @@ class Kind:
             (`classes`) or scored by their task (`dense`).
         measures: of a dense task, such as ``miou``.
         imagenet: the classes are ImageNet's thousand.
+        copied: the published sets were corrupted by this program.
     """
 
     sets: Literal["published", "classes", "dense"]
     measures: tuple[str, ...] = ()
     imagenet: bool = False
+    copied: bool = False
 
     @property
     def origin(self) -> str:
         """What must be said of all figures; empty: nothing."""
-        return "" if self.sets == "published" else NOT_IMAGENET_C
+        return "" if self.sets == "published" and not self.copied else NOT_IMAGENET_C
 
     @property
     def headline(self) -> tuple[str, ...]:
@@ -80,7 +78,7 @@ class Kind:
 def kind_of(task: Task, data: TaskData) -> Kind:
     """What is evaluated when `task` meets `data`."""
     if isinstance(data, ImageNetSets):
-        return Kind("published", imagenet=True)
+        return Kind("published", imagenet=True, copied=data.copied)
     if isinstance(task, Classifier):
         imagenet = list(data.class_names) == ImageNetInfo().label_names()
         return Kind("classes", imagenet=imagenet)

@@ -56,11 +56,6 @@ class CorruptionSummary:
     errors: dict[str, float]
     missing: tuple[tuple[str, int], ...]
 
-    @property
-    def complete(self) -> bool:
-        """Whether all fifteen corruptions count."""
-        return not self.missing
-
 
 def corruption_summary(cells: Cells, clean_error: float | None) -> CorruptionSummary:
     """Sum up the cells of the fifteen corruptions; others are left out.
