@@ -12,45 +12,31 @@ from timm.models import load_pretrained
 from dcls.errors import CheckpointError
 from dcls.timm_backbone import TimmBackbone
 from tasks.build import build_data, build_task
+from tasks.build_corruption import corruptions_in, dataset_settings, prepared_for, profile_of
 from tasks.errors import SettingError
-from tasks.reporting.console import print_line
-from tasks.reporting.provenance import Provenance
-from tasks.robustness.copies import QUALITY, Copies, claim_copies
-from tasks.robustness.data import AlteredSource, CellData, Cells, CellSource, check_limit
+from tasks.robustness.data import (
+    AlteredSource,
+    CellData,
+    Cells,
+    CellSource,
+    check_limit,
+)
 from tasks.robustness.ledger import plain_name
 from tasks.robustness.on_the_fly import (
-    CROP,
-    PROFILES,
     Profile,
-    chosen_corruptions,
-    corruptions_of,
-    parse_corruption,
 )
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import check_comparable
-from tasks.robustness.task import RobustnessTask, Subject
+from tasks.robustness.scoring.subject import Subject
+from tasks.robustness.task import RobustnessTask
 from tasks.subjects import IMAGENET, SETS, Origin, backbone_of, given_checkpoints, origin_of
 from tasks.training.loaders import TaskData
 from tasks.training.task import Task
 from tasks.training.trainer import resolved_precision
 
 logger = logging.getLogger(__name__)
-_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints", "stem_stride")
 _OF_EVALUATION = ("inference", "proposals", "detector")
 """Settings of tasks that evaluation depends on."""
-
-
-def build_altered_data(config: DictConfig) -> TaskData:
-    """The data of group `dataset`, its pictures of evaluation under setting `corruption`, if any.
-
-    Raises:
-        SettingError: no such corruption, or a profile that does not fit.
-    """
-    if config.corruption is None:
-        return build_data(config)
-    profile = profile_of(config)
-    corruption = parse_corruption(config.corruption, config.seed, profile)
-    return build_data(_prepared(config, profile), corruption)
 
 
 def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
@@ -62,68 +48,21 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
     """
     check_limit(config.limit)
     profile = None if _is_published(config) else profile_of(config)
-    prepared = config if profile is None else _prepared(config, profile)
+    prepared = config if profile is None else prepared_for(config, profile)
     base = build_data(prepared)
     data = CellData(base, Cells(_sources(config, base, profile), config.limit))
     origins = _named_origins([origin_of(text) for text in given_checkpoints(config)])
     _warn_of_other_data(config, origins)
-    subjects = [_subject(name, origin, prepared, base) for name, origin in origins.items()]
-    protocol = _protocol(config, base, profile, origins)
+    backbones = {name: backbone_of(origin, config) for name, origin in origins.items()}
+    subjects = [
+        _subject(name, origin, backbones[name], prepared, base) for name, origin in origins.items()
+    ]
+    models = {name: _identity(origin, backbones[name]) for name, origin in origins.items()}
+    protocol = _protocol(config, base, profile, models)
     compare = [config.compare] if isinstance(config.compare, str) else list(config.compare or ())
     for folder in compare:
         check_comparable(Path(folder), protocol)  # rather now than after hours
     return data, RobustnessTask(subjects, data, protocol, compare)
-
-
-def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
-    """Write a corrupted copy of the tested pictures to `out`, with `corrupted.json` beside it.
-
-    Raises:
-        SettingError: if `out` holds copies that were made with other settings, or other files.
-    """
-    profile, out = profile_of(config), Path(config.out)
-    names = config.corruptions
-    chosen = chosen_corruptions(names if isinstance(names, str) else list(names))
-    data = build_data(config)
-    cells = Cells(_sources(config, data, profile), config.limit)
-    corruptions = [c for c in corruptions_of(chosen, config.seed, profile) if c.name]
-    strict = data.loading.on_corrupt == "error"
-    copies = Copies(cells.pictures(0), cells.chosen(0), corruptions, out, strict)
-    about = {
-        "what": "pictures corrupted by dcls-tasks: not ImageNet-C",
-        "seed": config.seed,
-        "profile": profile,
-        "quality": QUALITY,
-        "limit": config.limit,
-        "dataset": _dataset_settings(config),
-    }
-    claim_copies(out, about, provenance.as_plain())
-    done = copies.write(data.loading.worker_count)
-    print_line(f"{done.written} pictures written, {done.there} were there: {out.resolve()}")
-    if done.unreadable:
-        print_line(f"{done.unreadable} pictures could not be read, and have no copies")
-
-
-def profile_of(config: DictConfig) -> Profile:
-    """The profile of corruptions on the fly; `auto` is `imagenet-c` for classifiers at 224.
-
-    Raises:
-        SettingError: no such profile, or one that does not fit the task.
-    """
-    classifies = config.task.name == "cls"
-    if config.profile == "auto":
-        fits = classifies and config.dataset.get("image_size") == CROP
-        return "imagenet-c" if fits else "any-size"
-    if config.profile not in PROFILES:
-        raise SettingError(
-            f"profile={config.profile} does not exist; choose auto, {' or '.join(PROFILES)}."
-        )
-    if config.profile == "imagenet-c" and not classifies:
-        raise SettingError(
-            f"profile=imagenet-c cuts pictures to {CROP}x{CROP}, which would move the labels of "
-            f"task={config.task.name}. Set profile=any-size."
-        )
-    return cast(Profile, config.profile)
 
 
 def _warn_of_other_data(config: DictConfig, origins: Mapping[str, Origin]) -> None:
@@ -140,32 +79,20 @@ def _is_published(config: DictConfig) -> bool:
     return str(config.dataset.get("_target_")).endswith(f".{ImageNetSets.__name__}")
 
 
-def _prepared(config: DictConfig, profile: Profile) -> DictConfig:
-    """With `imagenet-c` the corrupted pictures have their size already and are not cut again."""
-    if profile != "imagenet-c":
-        return config
-    own = config.copy()
-    own.dataset.recipe.crop_fraction = 1.0
-    return own
-
-
 def _sources(config: DictConfig, base: TaskData, profile: Profile | None) -> list[CellSource]:
     if isinstance(base, ImageNetSets):
         return base.sources()
     assert profile is not None
-    names = config.corruptions
-    chosen = chosen_corruptions(names if isinstance(names, str) else list(names))
     pictures = base.pictures(base.test_split)
-    return [
-        AlteredSource(pictures, corruption)
-        for corruption in corruptions_of(chosen, config.seed, profile)
-    ]
+    return [AlteredSource(pictures, one) for one in corruptions_in(config, profile)]
 
 
-def _subject(name: str, origin: Origin, config: DictConfig, data: TaskData) -> Subject:
+def _subject(
+    name: str, origin: Origin, backbone: dict[str, Any], config: DictConfig, data: TaskData
+) -> Subject:
     own = config.copy()
     OmegaConf.set_struct(own, False)
-    own.backbone = backbone_of(origin, config)
+    own.backbone = backbone
     if origin.run is not None and origin.run.task.name != own.task.name:
         raise SettingError(
             f"ckpt={origin.text} is a model of task={origin.run.task.name}, not of "
@@ -210,16 +137,16 @@ def _load_published(backbone: TimmBackbone, name: str) -> tuple[tuple[float, ...
 
 
 def _protocol(
-    config: DictConfig, base: TaskData, profile: Profile | None, origins: dict[str, Origin]
+    config: DictConfig, base: TaskData, profile: Profile | None, models: dict[str, Any]
 ) -> dict[str, Any]:
     protocol: dict[str, Any] = {
-        "models": {name: _identity(origin, config) for name, origin in origins.items()},
+        "models": models,
         "task": config.task.name,
         "evaluation": {k: _plain(config.task[k]) for k in _OF_EVALUATION if k in config.task},
         "precision": resolved_precision(config.trainer.precision, config.trainer.accelerator),
         "limit": config.limit,
         "seed": config.seed,
-        "dataset": _dataset_settings(config),
+        "dataset": dataset_settings(config),
     }
     if isinstance(base, ImageNetSets):
         resized = "resized and cut" if base.recipe.resize_corrupted else "as they are"
@@ -238,25 +165,15 @@ def _protocol(
     }
 
 
-def _dataset_settings(config: DictConfig) -> dict[str, Any]:
-    dataset = OmegaConf.to_container(config.dataset, resolve=True)
-    assert isinstance(dataset, dict)
-    settings = {str(k): v for k, v in dataset.items() if k not in _NO_PART_OF_PROTOCOL}
-    for split in ("train", "val"):  # whose size does not matter
-        settings.get("counts", {}).pop(split, None)
-    return settings
-
-
 def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def _identity(origin: Origin, config: DictConfig) -> dict[str, Any]:
+def _identity(origin: Origin, backbone: dict[str, Any]) -> dict[str, Any]:
     digest = None
     if origin.weights is not None:
         with origin.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    backbone = backbone_of(origin, config)
     return {"checkpoint": origin.text, "sha256": digest, "backbone": backbone}
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from dcls.interpolation import row_axes
 from dcls.ndlayer import DclsNd
 from tasks.build import Job, build_job, build_task
-from tasks.build_evaluation import build_altered_data, build_evaluation, write_corrupted
+from tasks.build_corruption import build_altered_data, write_corrupted
+from tasks.build_evaluation import build_evaluation
 from tasks.modes import CORRUPT, MODES, ROBUSTNESS, Outcome
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section

@@ -6,6 +6,7 @@ A checkpoint of a run brings its own backbone with it, from the run's `config.ya
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,11 @@ def with_subject(config: DictConfig) -> DictConfig:
         own.ckpt = str(_newest_run(config, any_task=free and _no_pictures(config)))
     first = origin_of(given_checkpoints(own)[0])
     OmegaConf.set_struct(own, False)
-    own.backbone = backbone_of(first, own)  # which names the run, too
+    count = len(given_checkpoints(own))
+    if count == 1:
+        own.backbone = backbone_of(first, own)  # which names the run, too
+    elif not any(o.startswith("name=") for o in HydraConfig.get().overrides.task):
+        own.name = f"{count}-models-{own.dataset.name}"
     if not free:
         return own
     if first.run is None:
@@ -128,11 +133,17 @@ def backbone_of(origin: Origin, config: DictConfig) -> dict[str, Any]:
         return origin.backbone
     composed = OmegaConf.to_container(config.backbone, resolve=True)
     assert isinstance(composed, dict)
-    guess = None if origin.weights is None else guess_backbone(read_state(origin.weights))
+    guess = None if origin.weights is None else _guess(origin.weights)
     asked = any(o.startswith("backbone") for o in HydraConfig.get().overrides.task)
     if asked or guess is None or guess not in list_backbones():
         return {str(key): value for key, value in composed.items()}
     return {"name": guess, "pretrained": None}
+
+
+@cache
+def _guess(weights: Path) -> str | None:
+    """What the weights show; kept, since the file may be large."""
+    return guess_backbone(read_state(weights))
 
 
 def run_folder_of(weights: Path) -> Path:

@@ -87,11 +87,8 @@ class Cells:
     def chosen(self, number: int) -> list[int]:
         """Which pictures of a cell are evaluated."""
         pictures = self.pictures(number)
-        names = [pictures.picture_name(index) for index in range(len(pictures))]
-        chosen = list(range(len(names)))
-        if self.limit is not None and self.limit < len(names):
-            chosen = balanced_subset(names, pictures.class_labels(), self.limit)
-        listed = "\n".join(names[index] for index in chosen)
+        chosen = chosen_pictures(pictures, self.limit)
+        listed = "\n".join(map(pictures.picture_name, chosen))
         self._digests[number] = hashlib.sha256(listed.encode()).hexdigest()
         return chosen
 
@@ -176,6 +173,14 @@ class CellBatches(Sampler[list[Place]]):
                 yield [(number, index) for index in own[start : start + self.size]]
 
 
+def chosen_pictures(pictures: Pictures, limit: int | None) -> list[int]:
+    """Places of the pictures that are used: all, or a `balanced_subset`."""
+    if limit is None or limit >= len(pictures):
+        return list(range(len(pictures)))
+    names = [pictures.picture_name(index) for index in range(len(pictures))]
+    return balanced_subset(names, pictures.class_labels(), limit)
+
+
 def check_limit(limit: int | None) -> None:
     """Raise `SettingError` if no picture is left."""
     if limit is not None and limit < 1:
@@ -201,11 +206,11 @@ def balanced_subset(names: Sequence[str], labels: Sequence[int] | None, limit: i
         limit: how many are chosen.
     """
     order = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest())
-    seen: dict[int, int] = defaultdict(int)
-    turn = [0] * len(names)
-    for index in order:
-        label = 0 if labels is None else labels[index]
-        turn[index] = seen[label] if labels is not None else 0
-        seen[label] += 1
-    order.sort(key=lambda index: turn[index])  # stable: the first of every class, the second, ...
+    if labels is not None:
+        seen: dict[int, int] = defaultdict(int)
+        turn = {}
+        for index in order:
+            turn[index] = seen[labels[index]]
+            seen[labels[index]] += 1
+        order.sort(key=turn.__getitem__)  # stable: the first of every class, the second, ...
     return sorted(order[:limit])

@@ -3,7 +3,6 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -19,42 +18,21 @@ from tasks.robustness.cells import Cell
 from tasks.robustness.data import CellData
 from tasks.robustness.ledger import CellRecord, Ledger
 from tasks.robustness.published.imagenet import ImageNetSets
-from tasks.robustness.published.subsets import class_subset
 from tasks.robustness.report.comparison import OtherRun, read_runs
 from tasks.robustness.report.contents import Evaluation, Report
 from tasks.robustness.report.examples import example_strip
 from tasks.robustness.report.sections import headline_table, report_sections
-from tasks.robustness.scoring.evaluations import SUBSETS
 from tasks.robustness.scoring.figures import Kind, figures_of, kind_of
 from tasks.robustness.scoring.scores import (
     ALL,
     CellScore,
-    Classifier,
-    ClassifierScore,
-    LabelSpaces,
-    Pixels,
-    TaskScore,
 )
+from tasks.robustness.scoring.subject import Subject, score_of
 from tasks.training.gathering import gather_lists
 from tasks.training.pictures import RgbPicture
 from tasks.training.task import Batch, Stage, Task
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model under evaluation.
-
-    Args:
-        name: for reports and folders, unlike that of any other.
-        task: holds the model with its weights, and scores it.
-        pixels: mean and standard deviation that it was trained with; None: as the data has them.
-    """
-
-    name: str
-    task: Task
-    pixels: Sequence[Sequence[float]] | None = None
 
 
 class RobustnessTask(Task):
@@ -81,11 +59,10 @@ class RobustnessTask(Task):
         self.models = nn.ModuleList([subject.task for subject in subjects])
         self.names = [subject.name for subject in subjects]
         self.data = data
-        self.protocol = protocol
-        self._about = protocol
+        self._protocol = protocol
         self.compare = compare
         self.kind: Kind = kind_of(first, data.base)
-        self._scores = [_score(subject, data) for subject in subjects]
+        self._scores = [score_of(subject, data.base) for subject in subjects]
         self._main = first.main_figures
         self._folder: Path | None = None
         self._open: int | None = None
@@ -117,6 +94,11 @@ class RobustnessTask(Task):
             logger.info("%d of %d cells are done", len(cells) - len(self.data.todo), len(cells))
 
     @property
+    def protocol(self) -> dict[str, Any]:
+        """What is evaluated, and how."""
+        return self._protocol
+
+    @property
     def cells(self) -> list[Cell]:
         """Those that are evaluated."""
         return [source.cell for source in self.data.cells.sources]
@@ -124,7 +106,7 @@ class RobustnessTask(Task):
     @property
     def checkpoints(self) -> list[str]:
         """What was given as the models."""
-        return [model["checkpoint"] for model in self._about["models"].values()]
+        return [model["checkpoint"] for model in self.protocol["models"].values()]
 
     @property
     def folder(self) -> Path:
@@ -189,17 +171,17 @@ class RobustnessTask(Task):
 
     def headline(self) -> Table:
         """The figures that say most, a row per model."""
-        return headline_table(self.evaluations, self.kind, self._about)
+        return headline_table(self.evaluations, self.kind, self.protocol)
 
     def sections(self) -> list[Section]:
         """Everything that the report shows."""
         if not self._first:
             return []
         (_, *further) = self.evaluations.items()
-        beside = [OtherRun(name, e.records, e.figures, self._about) for name, e in further]
+        beside = [OtherRun(name, e.records, e.figures, self.protocol) for name, e in further]
         others = [*beside, *read_runs([Path(folder) for folder in self.compare], self.kind)]
         return report_sections(
-            Report(self.evaluations, self.kind, self._about, others, self._strip)
+            Report(self.evaluations, self.kind, self.protocol, others, self._strip)
         )
 
     def _close(self) -> None:
@@ -259,17 +241,3 @@ class RobustnessTask(Task):
             return picture
         task = cast(Task, self.models[0]).eval()
         return task.illustrate(self.data.base.collate([pictures.sample(index, picture)]))[0]
-
-
-def _score(subject: Subject, data: CellData) -> ClassifierScore | TaskScore:
-    if not isinstance(subject.task, Classifier):
-        return TaskScore(subject.task)
-    base, pixels = data.base, None
-    if subject.pixels is not None and hasattr(base, "recipe"):
-        here = (base.recipe.mean, base.recipe.std)
-        pixels = Pixels.between(here, subject.pixels) if subject.pixels != here else None
-    if not isinstance(base, ImageNetSets):
-        return ClassifierScore(subject.task, LabelSpaces(), pixels)
-    subsets = {name: class_subset(space) for name, (_, space) in SUBSETS.items()}
-    spaces = LabelSpaces(base.outputs, len(base.all_names), subsets)
-    return ClassifierScore(subject.task, spaces, pixels)

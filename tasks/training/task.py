@@ -38,8 +38,6 @@ class Task(L.LightningModule):
     """Names of the `figures` that say most, the more the better."""
     monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
-    protocol: dict[str, Any] | None = None
-    """Of a task whose run can be continued: what it evaluates, and how."""
     backbone: nn.Module
 
     def __init__(self, optimization: Optimization, monitor: str) -> None:
@@ -62,6 +60,11 @@ class Task(L.LightningModule):
     def illustrate(self, batch: Batch) -> list[RgbPicture]:
         """The pictures of a batch of evaluation, with what the model finds drawn over them."""
         raise NotImplementedError
+
+    @property
+    def protocol(self) -> dict[str, Any] | None:
+        """Of a task whose run can be continued: what it evaluates, and how."""
+        return None
 
     def headline(self) -> Table | None:
         """What a report shows first; None: the figures of the last stage."""

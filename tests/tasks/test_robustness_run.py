@@ -1,6 +1,8 @@
 """Robustness from the command: models of runs under corruptions made on the fly."""
 
 import csv
+import io
+import itertools
 import json
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 from segmentation import SEG_FILES, SEG_SHAPES, random_mask, write_pair
 
 from tasks.robustness.ledger import Ledger
+from tasks.robustness.on_the_fly import Corruption
 
 EVALUATED = ("task=robustness", "trainer=cpu", "dataset.workers=0")
 FEW = ("corruptions=[gaussian_noise,fog]",)
@@ -242,6 +245,25 @@ def test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with(run, tmp_path):
     refused(run(*settings, f"out={out}", "seed=9"), "seed", "another")
     refused(run(*settings, f"out={tmp_path}"), "already holds files", "new or empty")
     assert not run(*settings, f"out={tmp_path}").folders
+
+
+def test_copies_of_the_published_profile_are_cut_once(run, tmp_path):
+    """What is written is the corrupted 224 crop of the picture, not the crop of a crop."""
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 260, 3), np.uint8)
+    for split, name in itertools.product(("train", "val"), ("a", "b")):
+        (tmp_path / "in" / split / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "in" / split / name / "x.png")
+    out = tmp_path / "out"
+    ended = run(
+        *("mode=corrupt", "dataset=imagefolder", f"dataset.root={tmp_path / 'in'}"),
+        *("corruptions=[contrast]", "profile=imagenet-c", f"out={out}", "dataset.workers=0"),
+    )
+    assert ended.code == 0, ended.err
+    wanted = io.BytesIO()
+    corrupted = Corruption("contrast", 2, 0, "imagenet-c")(pixels, "a/x.png")
+    Image.fromarray(corrupted).save(wanted, "JPEG", quality=85)
+    with Image.open(out / "contrast/2/a/x.png") as found, Image.open(wanted) as expected:
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
 
 
 @pytest.mark.parametrize(

@@ -166,15 +166,17 @@ def _image_values(records: Records, name: str) -> _Values:
 def _right(record: CellRecord | None, space: str) -> _Values:
     if record is None or space not in record.outcomes:
         return None
-    outcomes = record.outcomes[space]
-    return f"{record.names}/{hash(outcomes.index.tobytes())}", outcomes.right
+    return _seen(record, space), record.outcomes[space].right
 
 
 def _with_digest(records: list[CellRecord], weights: list[float]) -> _Values:
     sums = image_sums(records, weights)
-    if sums is None:
-        return None
-    return f"{records[0].names}/{hash(records[0].outcomes[ALL].index.tobytes())}", sums
+    return None if sums is None else (_seen(records[0], ALL), sums)
+
+
+def _seen(record: CellRecord, space: str) -> str:
+    """Equal for records of the same pictures."""
+    return f"{record.names}/{hash(record.outcomes[space].index.tobytes())}"
 
 
 def _of_corruption(records: Records, collection: str, corruption: str) -> list[CellRecord]:

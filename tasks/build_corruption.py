@@ -1,0 +1,115 @@
+"""From a configuration to corrupted pictures: for a test, or as copies on disk."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from tasks.build import build_data
+from tasks.errors import SettingError
+from tasks.reporting.console import print_line
+from tasks.reporting.provenance import Provenance
+from tasks.robustness.copies import QUALITY, Copies, claim_copies
+from tasks.robustness.data import check_limit, chosen_pictures
+from tasks.robustness.on_the_fly import (
+    CROP,
+    PROFILES,
+    Corruption,
+    Profile,
+    chosen_corruptions,
+    corruptions_of,
+    parse_corruption,
+)
+from tasks.training.loaders import TaskData
+
+_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints", "stem_stride")
+
+
+def build_altered_data(config: DictConfig) -> TaskData:
+    """The data of group `dataset`, its pictures of evaluation under setting `corruption`, if any.
+
+    Raises:
+        SettingError: no such corruption, or a profile that does not fit.
+    """
+    if config.corruption is None:
+        return build_data(config)
+    profile = profile_of(config)
+    corruption = parse_corruption(config.corruption, config.seed, profile)
+    return build_data(prepared_for(config, profile), corruption)
+
+
+def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
+    """Write a corrupted copy of the tested pictures to `out`, with `corrupted.json` beside it.
+
+    Raises:
+        SettingError: if `out` holds copies that were made with other settings, or other files.
+    """
+    check_limit(config.limit)
+    profile, out = profile_of(config), Path(config.out)
+    corruptions = [c for c in corruptions_in(config, profile) if c.name]
+    data = build_data(config)
+    # the pictures as they are: each corruption itself brings them to the size of its profile
+    pictures = data.pictures(data.test_split)
+    strict = data.loading.on_corrupt == "error"
+    copies = Copies(pictures, chosen_pictures(pictures, config.limit), corruptions, out, strict)
+    about = {
+        "what": "pictures corrupted by dcls-tasks: not ImageNet-C",
+        "seed": config.seed,
+        "profile": profile,
+        "quality": QUALITY,
+        "limit": config.limit,
+        "dataset": dataset_settings(config),
+    }
+    claim_copies(out, about, provenance.as_plain())
+    done = copies.write(data.loading.worker_count)
+    print_line(f"{done.written} pictures written, {done.there} were there: {out.resolve()}")
+    if done.unreadable:
+        print_line(f"{done.unreadable} pictures could not be read, and have no copies")
+
+
+def profile_of(config: DictConfig) -> Profile:
+    """The profile of corruptions on the fly; `auto` is `imagenet-c` for classifiers at 224.
+
+    Raises:
+        SettingError: no such profile, or one that does not fit the task.
+    """
+    classifies = config.task.name == "cls"
+    if config.profile == "auto":
+        fits = classifies and config.dataset.get("image_size") == CROP
+        return "imagenet-c" if fits else "any-size"
+    if config.profile not in PROFILES:
+        raise SettingError(
+            f"profile={config.profile} does not exist; choose auto, {' or '.join(PROFILES)}."
+        )
+    if config.profile == "imagenet-c" and not classifies:
+        raise SettingError(
+            f"profile=imagenet-c cuts pictures to {CROP}x{CROP}, which would move the labels of "
+            f"task={config.task.name}. Set profile=any-size."
+        )
+    return cast(Profile, config.profile)
+
+
+def prepared_for(config: DictConfig, profile: Profile) -> DictConfig:
+    """With `imagenet-c` the corrupted pictures have their size already and are not cut again."""
+    if profile != "imagenet-c":
+        return config
+    own = config.copy()
+    own.dataset.recipe.crop_fraction = 1.0
+    return own
+
+
+def corruptions_in(config: DictConfig, profile: Profile) -> list[Corruption]:
+    """No corruption, and then the chosen ones in every severity."""
+    names = config.corruptions
+    chosen = chosen_corruptions(names if isinstance(names, str) else list(names))
+    return corruptions_of(chosen, config.seed, profile)
+
+
+def dataset_settings(config: DictConfig) -> dict[str, Any]:
+    """The settings of group `dataset` on which tested pictures and their figures depend."""
+    dataset = OmegaConf.to_container(config.dataset, resolve=True)
+    assert isinstance(dataset, dict)
+    settings = {str(k): v for k, v in dataset.items() if k not in _NO_PART_OF_PROTOCOL}
+    for split in ("train", "val"):  # whose size does not matter
+        settings.get("counts", {}).pop(split, None)
+    return settings
