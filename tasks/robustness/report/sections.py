@@ -135,7 +135,8 @@ def _calibration(report: Report) -> list[Picture]:
 
 
 def _protocol(report: Report) -> Section:
-    rows = [[key.replace("_", " "), _plain(value)] for key, value in report.protocol.items()]
+    shown = {key: value for key, value in report.protocol.items() if value != {}}
+    rows = [[key.replace("_", " "), _plain(value)] for key, value in shown.items()]
     notes = {
         record.cell.name: "; ".join(record.notes)
         for evaluation in report.evaluations.values()
