@@ -84,7 +84,7 @@ def with_subject(config: DictConfig) -> DictConfig:
     if count == 1:
         own.backbone = backbone_of(first, own)  # which names the run, too
     elif not any(o.startswith("name=") for o in HydraConfig.get().overrides.task):
-        own.name = f"{count}-models-{own.dataset.name}"
+        own.name = f"{count}-models-${{dataset.name}}"  # which may yet change
     if not free:
         return own
     if first.run is None:

@@ -91,6 +91,7 @@ def test_several_models_see_the_same_pictures_and_are_compared(run):
     second = trained(run, TINY_SHAPES, "seed=1", "backbone=convnext_yocto")
     both = run(*EVALUATED, *FEW, f"ckpt=[{first},{second}]")
     assert both.code == 0, both.err
+    assert both.folder.name.endswith("-2-models-shapes")
     names = list(dict.fromkeys(row["model"] for row in rows(both.folder)))
     assert names == ["convnext_dcls_yocto-shapes", "convnext_yocto-shapes"]
     alone = run(*EVALUATED, *FEW, f"ckpt={second}", f"compare=[{both.folder}]")
