@@ -4,9 +4,10 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dcls.depthwise import DepthwiseConv2d
+from dcls.kernel import symmetric_crop
 from dcls.ndlayer import DclsNd
 from dcls.surgery import swap_modules
 
@@ -38,10 +39,9 @@ def fold(model: nn.Module, inplace: bool = False) -> nn.Module:
 def fold_layer(layer: DclsNd) -> Convolution:
     """Plain convolution that computes what `layer` does now; it keeps the layer's bias."""
     with torch.no_grad():
-        kernel = layer.construct_kernel().to(layer.weight.dtype)
-        crop = _symmetric_crop(kernel, layer.padding)
-        for axis, cells in enumerate(crop, start=2):
-            kernel = kernel.narrow(axis, cells, kernel.shape[axis] - 2 * cells)
+        whole = layer.construct_kernel().to(layer.weight.dtype)
+        kernel = symmetric_crop(whole, layer.padding)
+    crop = [(a - b) // 2 for a, b in zip(whole.shape[2:], kernel.shape[2:], strict=True)]
     make = _CONVOLUTIONS[layer.spatial_ndim]
     if layer.is_same_depthwise:
         make = DepthwiseConv2d
@@ -60,14 +60,3 @@ def fold_layer(layer: DclsNd) -> Convolution:
     if layer.bias is not None:
         convolution.bias = layer.bias
     return convolution.train(layer.training)
-
-
-def _symmetric_crop(kernel: Tensor, padding: tuple[int, ...]) -> tuple[int, ...]:
-    """Cells to drop at each end of each spatial axis: unused, and not more than the padding."""
-    crop = []
-    for axis, room in enumerate(padding, start=2):
-        cells = kernel.shape[axis]
-        used = (kernel != 0).movedim(axis, 0).flatten(1).any(dim=1).nonzero().flatten()
-        unused = min(int(used[0]), cells - 1 - int(used[-1])) if used.numel() else (cells - 1) // 2
-        crop.append(min(unused, room))
-    return tuple(crop)

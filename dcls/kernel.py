@@ -1,6 +1,7 @@
 """From weights at real positions to the dense kernel that a convolution uses."""
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
@@ -54,6 +55,26 @@ def construct_kernel(
         if version == "v0" and device == "cpu":
             return _scattered_kernel(weight, positions, size)
         return _separable_kernel(weight, positions, widths, size, version)
+
+
+def symmetric_crop(kernel: Tensor, room: Sequence[int]) -> Tensor:
+    """Kernel without the cells that are zero in all channels, as many at both ends of each axis.
+
+    Args:
+        kernel: (out, in / groups, *size), not a meta tensor; on a GPU this waits for it.
+        room: cells that may go at each end of each axis, usually the padding, to be made smaller
+            by as many.
+
+    Returns:
+        A view (out, in / groups, *size'), each size' of the parity of size and at least 1 or 2.
+    """
+    for axis, most in enumerate(room, start=2):
+        cells = kernel.shape[axis]
+        used = (kernel != 0).movedim(axis, 0).flatten(1).any(dim=1).nonzero().flatten()
+        unused = min(int(used[0]), cells - 1 - int(used[-1])) if used.numel() else (cells - 1) // 2
+        crop = min(unused, most)
+        kernel = kernel.narrow(axis, crop, cells - 2 * crop)
+    return kernel
 
 
 def _scattered_kernel(weight: Tensor, positions: Tensor, size: tuple[int, ...]) -> Tensor:

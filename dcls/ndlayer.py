@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,8 @@ from dcls.arguments import (
 from dcls.depthwise import depthwise_conv2d
 from dcls.errors import LayerArgumentError
 from dcls.interpolation import INITIAL_WIDTH, WIDTH_VERSIONS, check_version, position_limits
-from dcls.kernel import construct_kernel
+from dcls.kernel import construct_kernel, symmetric_crop
+from dcls.kernel_cache import KernelCache, can_be_kept
 from dcls.positions import ParameterRole
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -37,6 +38,9 @@ class DclsNd(nn.Module):
     with `v0`, else (2, 1, 0). Non-square kernels of `v1`, `max` and `gauss` differ from the
     authors' package on purpose: there the centre and the limit of a row come from the axis of the
     same number, here from the axis that the row acts on. Square kernels agree.
+
+    In evaluation without gradients the kernel is kept and made anew only when a parameter, its
+    type or its device changes, or `train()` is called (see `KernelCache`).
 
     The kernel is computed in float32 (or float64), inside autocast too, and cast to the input's
     dtype, so half-precision inputs work with or without autocast.
@@ -125,6 +129,7 @@ class DclsNd(nn.Module):
         widths = torch.empty(self.learned_ndim, *points) if version in WIDTH_VERSIONS else None
         self.register_parameter("SIG", None if widths is None else nn.Parameter(widths))
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels)) if bias else None)
+        self._kept = KernelCache()
         self.reset_parameters()
 
     @property
@@ -168,7 +173,7 @@ class DclsNd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x` (N, in, *spatial) with the constructed kernel."""
-        kernel = self.construct_kernel().to(x.dtype)
+        kernel = self._kernel(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.is_same_depthwise and x.dim() == 4:
             return depthwise_conv2d(x, kernel, bias)
@@ -179,6 +184,26 @@ class DclsNd(nn.Module):
             padding = (0,) * self.spatial_ndim
         convolution = _CONVOLUTIONS[self.spatial_ndim]
         return convolution(x, kernel, bias, self.stride, padding, 1, self.groups)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; a kept kernel is forgotten."""
+        self._kept.clear()
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but the kept kernel."""
+        return self.__dict__ | {"_kept": KernelCache()}
+
+    def _kernel(self, dtype: torch.dtype) -> Tensor:
+        parameters = [p for p in (self.weight, self.P, self.SIG) if p is not None]
+        if self.training or not can_be_kept(parameters):
+            return self.construct_kernel().to(dtype)
+        return self._kept.kernel(parameters, dtype, self._smallest_kernel)
+
+    def _smallest_kernel(self) -> Tensor:
+        """The kernel without the border in which no point acts, where padding follows from it."""
+        kernel = self.construct_kernel()
+        return symmetric_crop(kernel, self.padding) if self.is_same_depthwise else kernel
 
     @property
     def is_same_depthwise(self) -> bool:

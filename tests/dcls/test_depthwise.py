@@ -11,8 +11,7 @@ from torch import Tensor, library, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
-from dcls import depthwise
-from dcls.depthwise import DepthwiseConv2d, depthwise_conv2d
+from dcls.depthwise import DepthwiseConv2d, convolution, depthwise_conv2d, native, onednn
 from dcls.errors import LayerArgumentError
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -34,6 +33,16 @@ SIZES = [
     ((0, 4, 8, 8), (17, 17)),  # no sample
     ((70, 40, 7, 6), (17, 17)),  # several chunks, the last one smaller
 ]
+
+
+@pytest.fixture(params=["native", "onednn"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with the compiled kernels and without."""
+    if request.param == "onednn":
+        monkeypatch.setattr(native, "is_available", lambda: False)
+    elif not native.is_available():
+        pytest.skip("no C++ compiler")
+    return str(request.param)
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -97,7 +106,8 @@ def test_any_size(shape: tuple[int, ...], reach: tuple[int, int], layout: str) -
     assert_near(all_passes(depthwise_conv2d, inputs), wanted, 3e-6)
 
 
-def test_the_paths_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["onednn"], indirect=True)
+def test_the_paths_of_onednn_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[tuple[int, ...], bool]] = []
 
     def recorded(x: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -105,9 +115,9 @@ def test_the_paths_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append((tuple(weight.shape[2:]), last))
         return torch.conv2d(x, weight, *args, **kwargs)
 
-    monkeypatch.setattr(depthwise, "HAS_ONEDNN", True)
+    monkeypatch.setattr(onednn, "HAS_ONEDNN", True)
     monkeypatch.setattr(functional, "conv2d", recorded)
-    monkeypatch.setattr(depthwise, "CHUNK_ELEMENTS", 2 * 4 * 14 * 12)
+    monkeypatch.setattr(onednn, "CHUNK_ELEMENTS", 2 * 4 * 14 * 12)
 
     def paths(shape: tuple[int, ...], kernel: int, layout: str) -> list[tuple[Any, bool]]:
         calls.clear()
@@ -127,7 +137,7 @@ def test_the_paths_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert paths((1, 4, 9, 9), 17, "channels_last")[:2] == [((17, 17), True)] * 2
     assert paths((1, 4, 1, 1), 17, "contiguous") == []
     assert paths((1, 4, 9, 9), 3, "contiguous") == [((3, 3), False)]
-    monkeypatch.setattr(depthwise, "HAS_ONEDNN", False)
+    monkeypatch.setattr(onednn, "HAS_ONEDNN", False)
     assert paths((1, 4, 3, 3), 17, "channels_last") == [((17, 17), True)]
 
 
@@ -141,8 +151,8 @@ def test_first_and_second_derivatives(
     kernel_size: tuple[int, int],
     layout: str,
 ) -> None:
-    monkeypatch.setattr(depthwise, "FAST_DTYPES", (torch.float64,))
-    monkeypatch.setattr(depthwise, "CHUNK_ELEMENTS", 2 * 2 * 4 * 5)
+    monkeypatch.setattr(convolution, "FAST_DTYPES", (torch.float64,))
+    monkeypatch.setattr(onednn, "CHUNK_ELEMENTS", 2 * 2 * 4 * 5)
     inputs = tuple(
         tensor.double().requires_grad_() for tensor in random_inputs(shape, kernel_size, layout)
     )
@@ -252,7 +262,7 @@ def test_compiles_to_one_graph_of_any_batch_size(layout: str) -> None:
 
 def test_the_compiled_weight_gradient_is_a_sound_operator() -> None:
     x, _, _ = random_inputs((3, 4, 9, 10), (17, 17))
-    library.opcheck(depthwise._correlate_opaque, (x, torch.randn_like(x), 17, 7))
+    library.opcheck(convolution._correlate_opaque, (x, torch.randn_like(x), 17, 7))
 
 
 @pytest.mark.parametrize("strict", [False, True])

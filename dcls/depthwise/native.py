@@ -1,0 +1,107 @@
+"""The compiled kernels as PyTorch operators: opaque to `torch.compile`, known to its tools."""
+
+import ctypes
+
+import torch
+from torch import Tensor, library
+from torch.utils.flop_counter import register_flop_formula
+
+from dcls.depthwise.library import NUMBER, native_library
+
+library.define("dcls::depthwise", "(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+library.define(
+    "dcls::depthwise_weight_gradient", "(Tensor x, Tensor gradient, SymInt[2] size) -> Tensor"
+)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def is_available() -> bool:
+    """Whether the kernels can be used; the first call may build them."""
+    return native_library() is not None
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Output (N, C, H, W) of the "same" convolution, in the memory format of `x`.
+
+    Args:
+        x: (N, C, H, W), float32 on the CPU, contiguous or channels_last.
+        weight: (C, 1, KH, KW), both sizes odd.
+        bias: (C,) or None.
+    """
+    y: Tensor = torch.ops.dcls.depthwise(x, weight, bias)
+    return y
+
+
+def correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
+    """Weight gradient (C, 1, height, width), given that of the output, (N, C, H, W)."""
+    total: Tensor = torch.ops.dcls.depthwise_weight_gradient(x, gradient, (height, width))
+    return total
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    y = torch.empty_like(x)
+    weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
+    _kernels().dcls_depthwise(
+        x.data_ptr(),
+        weight.data_ptr(),
+        None if bias is None else bias.data_ptr(),
+        y.data_ptr(),
+        _shape(x, weight.shape[2], weight.shape[3]),
+        torch.get_num_threads(),
+    )
+    return y
+
+
+def _correlate(x: Tensor, gradient: Tensor, size: tuple[int, int]) -> Tensor:
+    total = x.new_empty(x.shape[1], 1, *size)
+    _kernels().dcls_depthwise_weight_gradient(
+        x.data_ptr(),
+        gradient.data_ptr(),
+        total.data_ptr(),
+        _shape(x, *size),
+        torch.get_num_threads(),
+    )
+    return total
+
+
+library.impl("dcls::depthwise", "CPU", _convolve)
+library.impl("dcls::depthwise_weight_gradient", "CPU", _correlate)
+
+
+@library.register_fake("dcls::depthwise")  # type: ignore[untyped-decorator]
+def _(x: Tensor, _weight: Tensor, _bias: Tensor | None) -> Tensor:
+    return torch.empty_like(x)
+
+
+@library.register_fake("dcls::depthwise_weight_gradient")  # type: ignore[untyped-decorator]
+def _(x: Tensor, _gradient: Tensor, size: tuple[int, int]) -> Tensor:
+    return x.new_empty(x.shape[1], 1, *size)
+
+
+@register_flop_formula(torch.ops.dcls.depthwise)
+def _convolution_flops(
+    x: tuple[int, ...], weight: tuple[int, ...], _bias: object, **_: object
+) -> int:
+    """Of the dense kernel, as PyTorch counts a convolution."""
+    samples, channels, height, width = x
+    return 2 * samples * channels * height * width * weight[2] * weight[3]
+
+
+@register_flop_formula(torch.ops.dcls.depthwise_weight_gradient)
+def _gradient_flops(
+    x: tuple[int, ...], _gradient: tuple[int, ...], size: tuple[int, int], **_: object
+) -> int:
+    samples, channels, height, width = x
+    return 2 * samples * channels * height * width * size[0] * size[1]
+
+
+def _kernels() -> ctypes.CDLL:
+    kernels = native_library()
+    assert kernels is not None, "asked for without is_available()"
+    return kernels
+
+
+def _shape(x: Tensor, height: int, width: int) -> "ctypes.Array[ctypes.c_int64]":
+    # A map of one cell per channel is both; then either reading is right.
+    last = not x.is_contiguous()
+    return (NUMBER * 7)(*x.shape, height, width, last)
