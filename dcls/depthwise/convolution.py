@@ -6,7 +6,7 @@ Nothing is approximated: the sums are those of `conv2d`, in another order.
 | --- | --- |
 | not a CPU, float64, at most 9 taps, traced, exported, `torch.func` | `conv2d` as is |
 | map of one pixel | product with the centre of the kernel |
-| a compiler is there | the kernels of `native.cpp`; small ones in channels_last by `onednn` |
+| a compiler is there | the kernels of `dcls.native`; small ones in channels_last by `onednn` |
 | else, with oneDNN | the forms of `onednn` |
 
 The input gradient is the same convolution with the kernel turned round. float16 and bfloat16 are
@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, library
 
-from dcls.depthwise import native, onednn
+from dcls.depthwise import onednn
 from dcls.errors import LayerArgumentError
+from dcls.native import depthwise as native
 
 SPECIAL_TAPS = 9
 """Up to 3x3 PyTorch has special kernels for all passes."""

@@ -11,8 +11,9 @@ from torch import Tensor, library, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
-from dcls.depthwise import DepthwiseConv2d, convolution, depthwise_conv2d, native, onednn
+from dcls.depthwise import DepthwiseConv2d, convolution, depthwise_conv2d, onednn
 from dcls.errors import LayerArgumentError
+from dcls.native import depthwise as native
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

@@ -1,6 +1,5 @@
 """The compiled kernels: built once, refused when wrong, done without when they cannot be had."""
 
-import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +11,10 @@ from torch import Tensor, library
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcls.depthwise import depthwise_conv2d, native
-from dcls.depthwise import library as built
-from dcls.depthwise.library import find_compiler, native_library
+from dcls.depthwise import depthwise_conv2d
+from dcls.native import depthwise as native
+from dcls.native import library as built
+from dcls.native.library import find_compiler, native_library
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
 
@@ -100,11 +100,11 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 def test_wrong_kernels_are_not_used(
     right: str, wrong: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = built.SOURCE.read_text()
+    text = built.SOURCES[0].read_text()
     assert right in text
-    source = tmp_path / "native.cpp"
+    source = tmp_path / "depthwise.cpp"
     source.write_text(text.replace(right, wrong, 1))
-    monkeypatch.setattr(built, "SOURCE", source)
+    monkeypatch.setattr(built, "SOURCES", (source, *built.SOURCES[1:]))
     assert native_library() is None
 
 
@@ -116,8 +116,8 @@ def lanes(
     if find_compiler() is None:
         pytest.skip("no C++ compiler")
     folder = tmp_path_factory.mktemp("lanes")
-    source = folder / "native.cpp"
-    text = built.SOURCE.read_text()
+    source = folder / "depthwise.cpp"
+    text = built.SOURCES[0].read_text()
     for line, other in (
         ("constexpr int64_t LANES = 8;", f"constexpr int64_t LANES = {request.param};"),
         ("constexpr int64_t LANES = 16;", f"constexpr int64_t LANES = {request.param};"),
@@ -129,7 +129,7 @@ def lanes(
     source.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DCLS_CACHE", str(folder))
-        patch.setattr(built, "SOURCE", source)
+        patch.setattr(built, "SOURCES", (source, *built.SOURCES[1:]))
         patch.setattr(built, "FLAGS", (*built.FLAGS, "-Wno-psabi"))
         native_library.cache_clear()
         assert native_library() is not None
@@ -212,6 +212,5 @@ def test_not_a_number_reaches_the_output() -> None:
     assert native.convolve(torch.zeros_like(x), weight, None).isnan().any()
 
 
-def test_the_source_is_installed() -> None:
-    assert built.SOURCE.is_file()
-    assert os.access(built.SOURCE, os.R_OK)
+def test_the_sources_are_installed() -> None:
+    assert all(source.is_file() for source in built.SOURCES)

@@ -1,4 +1,4 @@
-"""The compiled kernels: built from `native.cpp` on first use where a compiler is there."""
+"""The compiled kernels: built on first use where a compiler is there."""
 
 import ctypes
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-SOURCE = Path(__file__).with_name("native.cpp")
+SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("depthwise", "perceptron"))
 COMPILERS = ("g++", "c++", "clang++")
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared", "-fopenmp", "-std=c++17")
 SECONDS = 120.0
@@ -23,6 +23,8 @@ POINTER, NUMBER = ctypes.c_void_p, ctypes.c_int64
 ARGUMENTS = {
     "dcls_depthwise": (*(POINTER,) * 5, NUMBER),
     "dcls_depthwise_weight_gradient": (*(POINTER,) * 4, NUMBER),
+    "dcls_bias_gelu": (*(POINTER,) * 2, *(NUMBER,) * 3),
+    "dcls_scaled_residual": (*(POINTER,) * 5, *(NUMBER,) * 3),
 }
 
 
@@ -34,10 +36,10 @@ def native_library() -> ctypes.CDLL | None:
     it builds is kept in `DCLS_CACHE`, by default ``~/.cache/dcls``, per processor and source.
     `DCLS_NATIVE=0` switches all of it off.
     """
-    if os.environ.get("DCLS_NATIVE") == "0" or not SOURCE.is_file():
+    if os.environ.get("DCLS_NATIVE") == "0" or not all(s.is_file() for s in SOURCES):
         return None
     try:
-        path = _cache_folder() / f"depthwise-{_fingerprint()}.so"
+        path = _cache_folder() / f"kernels-{_fingerprint()}.so"
         if not path.is_file():
             _build(path)
         library = ctypes.CDLL(str(path))
@@ -63,7 +65,7 @@ def _build(path: Path) -> None:
     # Other processes may build at the same time: each writes its own file and renames it.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         result = Path(folder, path.name)
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(result)]
+        command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(result)]
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
         result.replace(path)
 
@@ -77,7 +79,12 @@ def _cache_folder() -> Path:
 
 def _fingerprint() -> str:
     """Of everything that the machine code depends on; a home may be shared by unlike machines."""
-    parts = [SOURCE.read_text(), *FLAGS, platform.machine(), *platform.libc_ver()]
+    parts = [
+        *(source.read_text() for source in SOURCES),
+        *FLAGS,
+        platform.machine(),
+        *platform.libc_ver(),
+    ]
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else [platform.processor()]
     parts += sorted({line for line in lines if line.startswith(("flags", "Features", "model"))})
