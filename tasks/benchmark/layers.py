@@ -26,7 +26,7 @@ class LayerTime:
         name: of the module in its model.
         kind: its class.
         seconds: over all calls of a pass.
-        share: of the whole pass.
+        share: of the sum of all.
     """
 
     name: str
@@ -52,20 +52,19 @@ def time_layers(
         The layers that took part, and what was outside of them, longest first.
     """
     found: dict[str, list[float]] = defaultdict(list)
-    wholes = []
     with _hooked(model, device) as spent:
         step()
         for _ in range(passes):
             spent.clear()
-            wholes.append(seconds_of(step, device))
+            whole = seconds_of(step, device)
             for name, seconds in spent.items():
                 found[name].append(seconds)
-            found[OUTSIDE].append(wholes[-1] - sum(spent.values()))
-    whole = statistics.median(wholes)
+            found[OUTSIDE].append(whole - sum(spent.values()))
     kinds = {name: type(module).__name__ for name, module in model.named_modules()}
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
+    total = sum(medians.values())
     return [
-        LayerTime(name, kinds.get(name, OUTSIDE), medians[name], medians[name] / whole)
+        LayerTime(name, kinds.get(name, OUTSIDE), medians[name], medians[name] / total)
         for name in sorted(medians, key=lambda name: -medians[name])
     ]
 

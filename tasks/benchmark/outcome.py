@@ -35,8 +35,8 @@ def _reasons(failed: list[Measurement]) -> list[str]:
 
 def _records(findings: Findings, measurements: list[Measurement]) -> list[dict[str, Any]]:
     layers = [
-        {"model": label, "layer": asdict(layer)}
+        {"what": "layer", "model": label, **asdict(layer)}
         for label, timed in findings.layers.items()
         for layer in timed
     ]
-    return [*(one.as_plain() for one in measurements), *layers]
+    return [*({"what": "case", **one.as_plain()} for one in measurements), *layers]
