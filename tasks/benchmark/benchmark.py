@@ -59,7 +59,8 @@ class Benchmark:
 
     def run(self) -> Findings:
         """Measure; a case that fails becomes a measurement that says why."""
-        with _quiet(), _room_for_compiled(len(self.tasks) * len(self._cases_of("", ""))):
+        most = len(self.tasks) * len(self.settings.variants) * len(self._cases_of("", ""))
+        with _quiet(), _room_for_compiled(most):
             self._models = list(self._variants())
             for model in self._models:
                 self._prepare(model)
@@ -234,6 +235,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _room_for_compiled(cases: int) -> Iterator[None]:
-    """Let every case have compiled code: beyond 8 of a function, PyTorch would go on without."""
-    with cast(Any, torch.compiler.config).patch(recompile_limit=8 + 4 * cases):
+    """Let every case have compiled code: of a function beyond the limit PyTorch goes on without."""
+    config = cast(Any, torch.compiler.config)
+    with config.patch(recompile_limit=config.recompile_limit + 4 * cases):
         yield
