@@ -12,10 +12,15 @@ from safetensors.torch import save_file
 
 from dcls.interpolation import row_axes
 from dcls.ndlayer import DclsNd
+from tasks.benchmark.outcome import benchmark_outcome
+from tasks.benchmark.report import main_table
+from tasks.benchmark.report import sections as benchmark_sections
+from tasks.benchmark.timing import using_threads
 from tasks.build import Job, build_job, build_task
+from tasks.build_benchmark import benchmarked, build_benchmark
 from tasks.build_corruption import build_altered_data, write_corrupted
 from tasks.build_evaluation import build_evaluation
-from tasks.modes import CORRUPT, MODES, ROBUSTNESS, Outcome
+from tasks.modes import BENCHMARK, CORRUPT, MODES, ROBUSTNESS, Outcome
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
 from tasks.reporting.positions import Movement
@@ -40,13 +45,16 @@ def run_job(config: DictConfig) -> None:
     """
     started = time.monotonic()
     check_kinds(config)
-    config = with_subject(config)
+    config = benchmarked(config) if config.mode == BENCHMARK else with_subject(config)
     check_settings(config)
     overrides = list(HydraConfig.get().overrides.task)
     provenance = Provenance.gather(overrides, config.seed)
     L.seed_everything(config.seed, workers=True, verbose=False)
     if config.mode == CORRUPT:
         write_corrupted(config, provenance)
+        return
+    if config.mode == BENCHMARK:
+        _benchmark(config, overrides, started)
         return
     data, task = _build(config)
     level = ROBUSTNESS if config.mode == ROBUSTNESS else config.task.name
@@ -68,6 +76,21 @@ def run_job(config: DictConfig) -> None:
             seconds = time.monotonic() - started
             results = _results(config, provenance, outcome, seconds)
             _report(job, results, sections, folder)
+
+
+def _benchmark(config: DictConfig, overrides: list[str], started: float) -> None:
+    """Time models; everything that can be refused is looked at before there is a folder."""
+    benchmark = build_benchmark(config)
+    folder = claim_run_folder(config.runs, BENCHMARK, config.name, config.run_dir)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    with using_threads(config.benchmark.threads):
+        provenance = Provenance.gather(overrides, config.seed)  # which names the threads
+        findings = benchmark.run()
+    outcome, table = benchmark_outcome(findings), main_table(findings)
+    results = _results(config, provenance, outcome, time.monotonic() - started)
+    results.write(folder)
+    page = write_run_report(results, folder, benchmark_sections(findings), {}, table)
+    print_results(results, page, table)
 
 
 def _build(config: DictConfig) -> tuple[TaskData, Task]:
@@ -101,6 +124,7 @@ def _results(
         provenance=provenance.as_plain(),
         config=plain,
         notes=outcome.notes,
+        records=outcome.records,
     )
 
 

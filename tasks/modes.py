@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from tasks.build import Job
@@ -20,12 +20,14 @@ class Outcome:
         checkpoint: the file that was tested.
         facts: how many samples were used, and the like.
         notes: remarks for the reader.
+        records: see `tasks.reporting.results.Results`.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
     facts: dict[str, int | float | str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(job: "Job") -> Outcome:
@@ -92,3 +94,6 @@ MODES: dict[str, Callable[["Job"], Outcome]] = {
 }
 CORRUPT = "corrupt"
 """The mode without a model: it only writes pictures."""
+BENCHMARK = "benchmark"
+"""The mode without data: it only times models."""
+ALL_MODES = (*MODES, CORRUPT, BENCHMARK)

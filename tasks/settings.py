@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from tasks.errors import SettingError
-from tasks.modes import CORRUPT, MODES, ROBUSTNESS
+from tasks.modes import ALL_MODES, CORRUPT, ROBUSTNESS
 
 
 def check_settings(config: DictConfig) -> None:
@@ -20,8 +20,8 @@ def check_settings(config: DictConfig) -> None:
 
 
 def _check_mode(config: DictConfig) -> None:
-    if config.mode not in (*MODES, CORRUPT):
-        names = ", ".join((*MODES, CORRUPT))
+    if config.mode not in ALL_MODES:
+        names = ", ".join(ALL_MODES)
         raise SettingError(f"mode={config.mode} does not exist; choose one of {names}.")
     if config.mode == ROBUSTNESS:
         _check_whole(config)
@@ -34,7 +34,7 @@ def check_kinds(config: DictConfig) -> None:
     kinds: dict[str, tuple[tuple[type, ...], str]] = {
         "limit": ((int, NoneType), "a whole number such as 5000, or null"),
         "corruptions": ((str, ListConfig), "published, all, or a list such as [fog,snow]"),
-        "compare": ((str, ListConfig, NoneType), "a folder, or a list of folders"),
+        "compare": ((str, ListConfig, NoneType), "a folder or backbone, or a list of them"),
         "ckpt": ((str, ListConfig, NoneType), "a file, or a list of files"),
         "corruption": ((str, NoneType), "a corruption and its severity such as fog/3, or null"),
         "out": ((str, NoneType), "a folder"),

@@ -32,6 +32,7 @@ class Results:
         provenance: see `Provenance.as_plain`.
         config: the whole configuration as plain data.
         notes: remarks for the reader.
+        records: what was measured in full, an entry each, as plain data.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Results:
     provenance: dict[str, Any]
     config: dict[str, Any] = field(repr=False)
     notes: list[str] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     def headline(self) -> dict[str, float]:
         """The figures of the last stage (test, else validation, else all) as a whole, by name.

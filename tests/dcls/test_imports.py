@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ALLOWED_IN_DCLS = {"dcls", "torch", "torchvision", "timm", "numpy", "safetensors"}
-WINGS = {"classification", "segmentation", "detection", "robustness"}
+WINGS = {"classification", "segmentation", "detection", "robustness", "benchmark"}
 SHARED = ("training", "reporting", "shapes")
 
 

@@ -1,0 +1,1 @@
+"""Speed and size of models: throughput, latency, memory, parameters, multiply-adds."""

@@ -1,0 +1,92 @@
+"""The models to be timed, and their variants."""
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import nn
+
+import dcls
+from dcls.interpolation import position_limits
+from dcls.ndlayer import DclsNd
+from tasks.training.optimization import build_optimizer, parameter_groups
+from tasks.training.task import Task
+
+_STANDSTILL = 1e-12
+
+
+@dataclass
+class Model:
+    """A task around a backbone, in one variant.
+
+    Args:
+        name: of the backbone, for tables.
+        variant: of `tasks.benchmark.settings.VARIANTS`.
+        task: on the device that it is timed on.
+    """
+
+    name: str
+    variant: str
+    task: Task
+
+    @property
+    def network(self) -> nn.Module:
+        """What is called in inference: the detector or segmenter of the task, else the task.
+
+        Those have the task's children as theirs, but are none of it themselves.
+        """
+        for name in ("detector", "segmenter"):
+            if hasattr(self.task, name):
+                return cast(nn.Module, getattr(self.task, name))
+        return self.task
+
+    def train(self, training: bool) -> None:
+        """Put task and network into training or evaluation mode."""
+        self.task.train(training)
+        self.network.train(training)
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """That of group `optim`, with rates so small that the weights stay: a step costs as ever.
+
+        What is timed must not drift towards losses that are no numbers. Layer decay, which only
+        sorts the parameters into more groups, is left out.
+        """
+        settings = replace(self.task.optimization, lr=_STANDSTILL, weight_decay=0.0, layer_decay=1)
+        return build_optimizer(parameter_groups(self.task, settings, {}), settings)
+
+    def in_variant(self, variant: str) -> "Model":
+        """A copy in another variant.
+
+        Folded: layers with learned positions become plain convolutions. Compiled: the backbone is,
+        for each batch size and pass by itself, when it is first called.
+        """
+        task = copy.deepcopy(self.task)
+        if "folded" in variant:
+            dcls.fold(task, inplace=True)
+        if "compiled" in variant:
+            task.backbone.compile(dynamic=False)
+        return Model(self.name, variant, task)
+
+
+def learned_layers(model: nn.Module) -> list[DclsNd]:
+    """The layers with learned positions."""
+    return [layer for layer in model.modules() if isinstance(layer, DclsNd)]
+
+
+def spread_positions(model: nn.Module, seed: int) -> int:
+    """Draw all learned positions anew, each uniform over its axis of the kernel, in place.
+
+    Fresh ones lie near the centre, so that folding could crop the kernels, as it cannot after
+    training. Returns the number of distinct position tensors.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    distinct = {id(layer.P): layer for layer in learned_layers(model)}
+    with torch.no_grad():
+        for layer in distinct.values():
+            limits = position_limits(layer.version, layer.dilated_kernel_size)
+            for row, limit in zip(layer.P, limits, strict=True):
+                row.copy_((2 * torch.rand(row.shape, generator=draw) - 1) * limit)
+    return len(distinct)

@@ -1,0 +1,186 @@
+"""From a configuration to a benchmark: models on random pictures, without a dataset."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, cast
+
+import lightning as L
+import timm
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+import dcls
+from dcls.backbones import TIMM_PREFIX
+from dcls.errors import CheckpointError
+from tasks.benchmark.benchmark import Benchmark
+from tasks.benchmark.models import spread_positions
+from tasks.benchmark.pictures import RandomPictures
+from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
+from tasks.build import build_task
+from tasks.errors import SettingError
+from tasks.subjects import backbone_of, origin_of
+from tasks.training.task import Task
+from tasks.training.trainer import resolved_precision
+
+_BOXES_ALONE = "faster_rcnn"
+_PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
+
+
+def benchmarked(config: DictConfig) -> DictConfig:
+    """The configuration with random pictures as its dataset, and the backbone of `ckpt`.
+
+    What other groups take from a dataset has thereby the values of the published models: a stem of
+    stride 4, the full width of detectors.
+
+    Raises:
+        SettingError: a checkpoint that is missing or of another task.
+    """
+    own = config.copy()
+    OmegaConf.set_struct(own, False)
+    own.dataset = {"name": "random", "tasks": [config.task.name]}
+    if not any(o.startswith("name=") for o in HydraConfig.get().overrides.task):
+        own.name = "${backbone.name}-${task.name}"
+    if not isinstance(config.ckpt, str):
+        return own
+    origin = origin_of(config.ckpt)
+    if origin.run is not None:
+        if origin.run.task.name != config.task.name:
+            raise SettingError(
+                f"ckpt={config.ckpt} is a model of task={origin.run.task.name}, not of "
+                f"task={config.task.name}. Set task={origin.run.task.name}."
+            )
+        own.task = origin.run.task
+    own.backbone = backbone_of(origin, own)
+    return own
+
+
+def build_benchmark(config: DictConfig) -> Benchmark:
+    """The models, with their weights or with spread positions, and how they are timed.
+
+    Args:
+        config: as `benchmarked` returns it.
+
+    Raises:
+        SettingError: settings that do not fit.
+        dcls.DclsError: no such backbone, or weights that do not fit.
+    """
+    name = config.task.name
+    settings = BenchmarkSettings(**cast(dict[str, Any], _plain(config.benchmark))).of_task(name)
+    if config.compile:
+        raise SettingError(
+            "compile=true is for the other modes; set benchmark.variants=[plain,compiled] to time "
+            "a model with and without it."
+        )
+    compared = [config.compare] if isinstance(config.compare, str) else list(config.compare or ())
+    _check_names(compared)
+    fabric = _fabric(config.trainer.accelerator, config.trainer.precision)
+    assert settings.classes is not None
+    data = RandomPictures(settings.classes, config.task.get("detector") != _BOXES_ALONE)
+    tasks = {config.backbone.name: build_task(config, data)}
+    _load(tasks[config.backbone.name], config, settings.classes)
+    for other in compared:
+        own = config.copy()
+        own.backbone = {"name": other, "pretrained": None}
+        tasks[_free(other, tasks)] = build_task(own, data)
+    _check_size(tasks, settings)
+    notes = _spread(tasks, config) + _remarks(config, settings)
+    channels_last = bool(config.task.get("channels_last", True))
+    return Benchmark(name, tasks, data, settings, fabric, channels_last, config.seed, notes)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise `dcls.UnknownBackboneError` with the nearest names before anything is built."""
+    for name in names:
+        of_timm = name.startswith(TIMM_PREFIX) and timm.is_model(name.removeprefix(TIMM_PREFIX))
+        if not of_timm and name not in dcls.list_backbones():
+            dcls.create_backbone(name)  # which names the nearest ones
+
+
+def _fabric(accelerator: str, precision: Any) -> L.Fabric:
+    resolved = resolved_precision(str(precision), accelerator)
+    if resolved not in _PRECISIONS:
+        raise SettingError(
+            f"trainer.precision={precision} is not timed; choose auto, {' or '.join(_PRECISIONS)}."
+        )
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    try:
+        return L.Fabric(accelerator=accelerator, devices=1, precision=cast(Any, resolved))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise SettingError(
+            f"trainer.accelerator={accelerator} with trainer.precision={precision} does not work "
+            f"here: {error} Set trainer=cpu, or trainer.accelerator=auto."
+        ) from error
+
+
+def _load(task: Task, config: DictConfig, classes: int) -> None:
+    if config.ckpt is None:
+        return
+    try:
+        task.load_weights(config.ckpt)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} With mode=benchmark the model has benchmark.classes={classes}: set it to the "
+            "number of classes of the checkpoint."
+        ) from error
+
+
+def _free(name: str, taken: dict[str, Task]) -> str:
+    """The name, or with a number behind it where the subject has it already."""
+    own, count = name, 1
+    while own in taken:
+        count += 1
+        own = f"{name}-{count}"
+    return own
+
+
+def _check_size(tasks: dict[str, Task], settings: BenchmarkSettings) -> None:
+    size = settings.image_size
+    assert size is not None
+    for name, task in tasks.items():
+        maps = cast(dcls.Backbone, task.backbone).feature_info
+        if maps and size < maps[-1].stride:
+            raise SettingError(
+                f"benchmark.image_size={size} is smaller than the last stride, {maps[-1].stride}, "
+                f"of {name}. Set benchmark.image_size={maps[-1].stride} or more."
+            )
+
+
+def _spread(tasks: dict[str, Task], config: DictConfig) -> list[str]:
+    """Spread positions in models with fresh weights; returns the remark on it."""
+    trained = config.ckpt is not None or config.backbone.get("pretrained") is not None
+    fresh = list(tasks)[1 if trained else 0 :]
+    spread = [name for name in fresh if spread_positions(tasks[name], config.seed)]
+    if not spread:
+        return []
+    return [
+        f"Positions of {', '.join(spread)} were drawn uniformly over the kernels: fresh ones lie "
+        "near the centre, where folding could crop the kernels as after no training."
+    ]
+
+
+def _remarks(config: DictConfig, settings: BenchmarkSettings) -> list[str]:
+    usual, name = PUBLISHED[config.task.name], config.task.name
+    size = f"{settings.image_size}x{settings.image_size} pixels, {settings.classes} classes"
+    notes = [f"Random pictures of {size}; layout {_layout(config)}."]
+    if name == "seg":
+        head = config.task.decode_head
+        notes.append(
+            f"The head is {head.type} of {head.get('channels', '?')} channels; the published one "
+            f"comes with experiment=ade20k_upernet_<backbone>."
+        )
+    if name == "det" and config.ckpt is None:
+        notes.append(
+            "Fresh weights detect nothing with the confidence that detections must have: masks of "
+            "detections are not computed in inference. With ckpt=... they are where it detects."
+        )
+    if settings.classes != usual.classes:
+        notes.append(f"Published models of task={name} have {usual.classes} classes.")
+    return notes
+
+
+def _layout(config: DictConfig) -> str:
+    return "channels_last" if config.task.get("channels_last", True) else "contiguous"
+
+
+def _plain(group: DictConfig) -> Any:
+    return OmegaConf.to_container(group, resolve=True)
