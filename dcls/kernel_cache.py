@@ -32,7 +32,7 @@ class KernelCache:
 
     It is made anew as soon as a parameter is another tensor, lies elsewhere, has another type, or
     was changed in place, which PyTorch counts. It does not count what is written through
-    ``parameter.data``: call `clear()` after that.
+    ``parameter.data``: call `train()` and `eval()` of the layer after that.
     """
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ class DclsNd(nn.Module):
     same number, here from the axis that the row acts on. Square kernels agree.
 
     In evaluation without gradients the kernel is kept and made anew only when a parameter, its
-    type or its device changes, or `train()` is called (see `KernelCache`).
+    type or its device changes, or training begins (see `KernelCache`).
 
     The kernel is computed in float32 (or float64), inside autocast too, and cast to the input's
     dtype, so half-precision inputs work with or without autocast.
@@ -186,8 +186,9 @@ class DclsNd(nn.Module):
         return convolution(x, kernel, bias, self.stride, padding, 1, self.groups)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation; a kept kernel is forgotten."""
-        self._kept.clear()
+        """Switch between training and evaluation, on which a kept kernel is forgotten."""
+        if mode != self.training:
+            self._kept.clear()
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from dcls.interpolation import row_axes
 from dcls.ndlayer import DclsNd
 from tasks.benchmark.outcome import benchmark_outcome
-from tasks.benchmark.report import main_table
+from tasks.benchmark.report import headline_table, main_table
 from tasks.benchmark.report import sections as benchmark_sections
 from tasks.benchmark.timing import using_threads
 from tasks.build import Job, build_job, build_task
@@ -86,11 +86,12 @@ def _benchmark(config: DictConfig, overrides: list[str], started: float) -> None
     with using_threads(config.benchmark.threads):
         provenance = Provenance.gather(overrides, config.seed)  # which names the threads
         findings = benchmark.run()
-    outcome, table = benchmark_outcome(findings), main_table(findings)
+    outcome = benchmark_outcome(findings)
     results = _results(config, provenance, outcome, time.monotonic() - started)
     results.write(folder)
-    page = write_run_report(results, folder, benchmark_sections(findings), {}, table)
-    print_results(results, page, table)
+    headline, sections = headline_table(findings), benchmark_sections(findings)
+    page = write_run_report(results, folder, sections, {}, headline)
+    print_results(results, page, main_table(findings))
 
 
 def _build(config: DictConfig) -> tuple[TaskData, Task]:

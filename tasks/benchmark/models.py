@@ -44,8 +44,9 @@ class Model:
 
     def train(self, training: bool) -> None:
         """Put task and network into training or evaluation mode."""
-        self.task.train(training)
-        self.network.train(training)
+        for module in (self.task, self.network):
+            if module.training != training:  # the call passes through all modules
+                module.train(training)
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:

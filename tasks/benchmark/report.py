@@ -24,6 +24,20 @@ in one forward pass of one image, the construction of kernels from points among 
 step is the task's loss, its gradients, and the optimizer's update."""
 
 
+def headline_table(findings: Findings) -> Table:
+    """Images per second: a row per pass and batch size, a column per model and variant."""
+    found: dict[tuple[str, int], dict[str, str]] = {}
+    for one in findings.measurements:
+        text = _number(None if one.throughput is None else one.throughput.median)
+        found.setdefault((one.case.kind, one.case.batch_size), {})[one.case.label] = text
+    labels = list(dict.fromkeys(one.case.label for one in findings.measurements))
+    rows = [
+        [f"{kind}, batch {size}", *(own.get(label, _GAP) for label in labels)]
+        for (kind, size), own in found.items()
+    ]
+    return Table(["images/s", *labels], rows)
+
+
 def main_table(findings: Findings) -> Table:
     """A row per case."""
     columns = [
@@ -43,9 +57,13 @@ def main_table(findings: Findings) -> Table:
 
 
 def sections(findings: Findings) -> list[Section]:
-    """The picture, the method and, if they were timed, the layers."""
+    """The picture, every case, the method and, if they were timed, the layers."""
     picture = throughput_picture(findings.measurements)
-    own = [Section("Throughput", pictures=[picture]), Section("How it was measured", _METHOD)]
+    own = [
+        Section("Throughput", pictures=[picture]),
+        Section("All cases", tables=[main_table(findings)]),
+        Section("How it was measured", _METHOD),
+    ]
     for label, layers in findings.layers.items():
         tables = [_kind_table(layers), _layer_table(layers)]
         own.append(Section(f"Layers of {label} in inference", tables=tables))

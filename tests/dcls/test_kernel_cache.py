@@ -118,6 +118,9 @@ def test_nothing_is_constructed_twice(constructions: list[str]) -> None:
     for mode in (torch.no_grad(), torch.inference_mode(), torch.no_grad()):
         with mode:
             torch.testing.assert_close(layer(X), layer(X))
+    layer.eval()
+    with torch.no_grad():
+        layer(X)
     assert len(constructions) == 1
     # The kernel kept in inference mode serves gradients to the input, too.
     for parameter in layer.parameters():
