@@ -38,7 +38,7 @@ def build_models() -> dict[str, nn.Module]:
 
 
 def authors_model() -> nn.Module:
-    """timm's model with the authors' layers."""
+    """A ConvNeXt of timm with the authors' layers."""
     logging.disable(logging.WARNING)  # each layer tells that it has no CUDA operator
     from DCLS.construct.modules import Dcls2d
 
