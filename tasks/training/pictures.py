@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,15 +93,28 @@ def read_picture(path: Path | str) -> RgbPicture:
         OSError: the file cannot be read.
         SyntaxError: nor decoded, for some formats.
     """
-    with Image.open(path) as file:
-        return rgb_picture(file)
+    return np.array(read_image(path))
 
 
 def rgb_picture(image: Image.Image) -> RgbPicture:
     """A picture as RGB bytes (see `read_picture`)."""
+    return np.array(rgb_image(image))
+
+
+def read_image(source: Path | str | BinaryIO) -> Image.Image:
+    """Like `read_picture`, as an image of mode RGB; from a path or an open file."""
+    with Image.open(source) as file:
+        return rgb_image(file)
+
+
+def rgb_image(image: Image.Image) -> Image.Image:
+    """An image of mode RGB (see `read_picture`); one that is RGB already is only decoded."""
+    image.load()
+    if image.mode == "RGB":
+        return image
     if image.mode in _SIXTEEN_BITS:  # Pillow would cut at 255 instead of scaling
         grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)
+        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # the straight way Pillow warns of
-    return np.array(image.convert("RGB"))
+    return image.convert("RGB")
