@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from tasks.errors import DatasetError
+
 Sample = dict[str, Any]
 RgbPicture = NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -82,6 +84,48 @@ class AlteredPictures(Pictures):
     def class_labels(self) -> Sequence[int] | None:
         """As in the other dataset."""
         return self.pictures.class_labels()
+
+
+class Readable(Dataset[Sample]):
+    """Pictures of which those that cannot be read become a note instead of an exception.
+
+    Args:
+        samples: the pictures.
+        on_corrupt: as in `Loading`.
+    """
+
+    def __init__(self, samples: Pictures, on_corrupt: str) -> None:
+        self.samples = samples
+        self.on_corrupt = on_corrupt
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample, or ``{"unreadable": path}``."""
+        try:
+            return self.samples[index]
+        except UNREADABLE as error:
+            return unreadable(self.samples.place(index), error, self.on_corrupt)
+
+
+def unreadable(place: str, fault: Exception | str, on_corrupt: str) -> Sample:
+    """What stands for a sample that cannot be read: ``{"unreadable": place}``.
+
+    Args:
+        place: where it lies.
+        fault: what is wrong.
+        on_corrupt: as in `Loading`.
+
+    Raises:
+        DatasetError: if `on_corrupt` is `error`.
+    """
+    if on_corrupt == "error":
+        raise DatasetError(
+            f"{place} cannot be read: {fault}. Replace or remove the file, or set "
+            "dataset.on_corrupt=skip to go on without it."
+        ) from (fault if isinstance(fault, Exception) else None)
+    return {"unreadable": place}
 
 
 def read_picture(path: Path | str) -> RgbPicture:

@@ -19,7 +19,8 @@ from tasks.classification.datasets import read_idx
 from tasks.classification.task import ClassificationTask
 from tasks.classification.transforms import ImageRecipe, eval_transform, train_transform
 from tasks.errors import DatasetError, SettingError
-from tasks.training.loaders import Loading, Readable, Shard, collate
+from tasks.training.loaders import Loading, Shard, collate
+from tasks.training.pictures import Readable
 from tasks.training.pixels import Pixels
 
 RECIPE = {
