@@ -71,12 +71,12 @@ def train_transform(recipe: ImageRecipe) -> Transform:
         mean=tuple(recipe.mean),  # RandAugment fills with it
         separate=True,
     )
-    _mend_posterize(secondary)
+    mend_posterize(secondary)
     steps = [*primary.transforms, *secondary.transforms, image_bytes]
     return cast(Transform, v2.Compose(steps))
 
 
-def _mend_posterize(augmentation: transforms.Compose) -> None:
+def mend_posterize(augmentation: transforms.Compose) -> None:
     """Let RandAugment's strongest posterization draw black, which Pillow 13 refuses to do."""
     for operation in (op for step in augmentation.transforms for op in getattr(step, "ops", ())):
         if operation.aug_fn is auto_augment.posterize:
