@@ -43,13 +43,18 @@ def find_shards(root: str, pattern: str | None) -> list[TarShard]:
         pattern: file names with braces to expand, such as ``train-{0000..1023}.tar``.
 
     Raises:
-        DatasetError: no pattern, shards that are not there, or of unknown size.
+        DatasetError: no pattern, a wrong one, shards that are not there, or of unknown size.
     """
     if not pattern:
         raise DatasetError(f"A pattern of dataset.splits is empty. Expected:\n{LAYOUT}")
     local = not urlparse(root).scheme
     base = str(Path(root).expanduser()) if local else root.rstrip("/")
-    urls = expand_urls(f"{base}/{pattern}")
+    try:
+        urls = [f"{base}/{name}" for name in expand_urls(pattern)]
+    except ValueError as error:  # of braces that do not match
+        raise DatasetError(
+            f"{pattern} in dataset.splits cannot be expanded: {error}. Expected:\n{LAYOUT}"
+        ) from error
     sizes = _sizes(base, local)
     if local:
         _check_files(urls, Path(base))

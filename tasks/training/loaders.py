@@ -204,7 +204,7 @@ class TaskData(L.LightningDataModule):
 
     def _loader(self, samples: Dataset[Sample], **options: Any) -> DataLoader[Any]:
         workers = self.loading.worker_count
-        return DataLoader(
+        return DataLoader(  # each worker keeps two batches ready, torch's default
             samples,
             num_workers=workers,
             persistent_workers=workers > 0,

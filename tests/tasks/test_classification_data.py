@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from commands import TINY
+from commands import TINY, TINY_SHAPES
 from optimization import SETTINGS
 from PIL import Image
 from timm.data import create_transform
@@ -240,6 +240,25 @@ def test_erasing_follows_normalisation_and_draws_as_timms_loader_does(monkeypatc
     torch.testing.assert_close(backbone.seen, expected, rtol=0, atol=0)
     task.classify(batch)
     torch.testing.assert_close(backbone.seen, normalised, rtol=0, atol=0)
+
+
+def test_pixels_are_normalised_in_float32_whatever_the_network_computes_in(run):
+    images = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 16, 16, 3)
+    exact = Pixels(RECIPE["mean"], RECIPE["std"])
+    expected = exact(images)
+    torch.testing.assert_close(exact.bfloat16()(images), expected, rtol=0, atol=0)
+    ended = run(*TINY_SHAPES, "trainer.precision=bf16-mixed", "dataset.recipe.erase=0.5")
+    assert ended.code == 0, ended.err
+
+
+def test_processes_erase_other_places(monkeypatch):
+    draws = []
+    for rank in (0, 1, 2):
+        monkeypatch.setattr(ClassificationTask, "global_rank", rank)
+        random.seed(5)
+        ClassificationTask.on_fit_start(ClassificationTask.__new__(ClassificationTask))
+        draws.append(random.random())
+    assert len(set(draws)) == 3
 
 
 def test_a_recipe_that_contradicts_itself_is_refused():

@@ -161,6 +161,37 @@ def test_training_and_testing_from_shards(run, tmp_path):
     assert facts["test_split"] == "val"
 
 
+def test_a_resumed_run_goes_on_with_the_order_of_its_epoch(run, tmp_path, monkeypatch):
+    root, epochs = write_splits(tmp_path / "shards"), []
+    read = ShardSamples.__getitem__
+
+    def watched(self, place):
+        if self.buffer:
+            epochs.append(place.block.epoch)
+        return read(self, place)
+
+    monkeypatch.setattr(ShardSamples, "__getitem__", watched)
+    first = run(*SHARDS, *root, "trainer.max_epochs=2")
+    assert set(epochs) == {0, 1}
+    epochs.clear()
+    last = first.folder / "checkpoints/last.ckpt"
+    resumed = run(*SHARDS, *root, "trainer.max_epochs=3", f"ckpt={last}")
+    assert resumed.code == 0, resumed.err
+    assert set(epochs) == {2}
+
+
+def test_the_published_recipe_runs_on_shards(run, tmp_path):
+    ended = run(
+        "experiment=imagenet_convnext_dcls_tiny",
+        *SHARDS,
+        *write_splits(tmp_path / "shards"),
+        "dataset.recipe.rand_augment=rand-m9-mstd0.5-inc1",
+        "optim.total_batch_size=8",
+    )
+    assert ended.code == 0, ended.err
+    assert ended.results["facts"]["steps"] == 3
+
+
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # of one core
 def test_loading_workers_and_more_of_them_than_shards(run, tmp_path):
     root = write_splits(tmp_path / "shards")
@@ -226,3 +257,5 @@ def test_an_empty_pattern_and_empty_shards_are_errors(run, tmp_path):
     root = write_splits(tmp_path / "shards", val=(0, 0))
     refused(run(*SHARDS, *root), "val split of dataset=webdataset is empty")
     refused(run(*SHARDS, *root, "dataset.splits.train=null"), "dataset.splits is empty")
+    refused(run(*SHARDS, *root, "dataset.splits.train='{0..2.tar'"), "cannot be expanded")
+    refused(run(*SHARDS, *root, "dataset.shuffle=0"), "dataset.shuffle=0")
