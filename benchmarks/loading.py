@@ -7,12 +7,15 @@ imitated by noise of several scales with shapes, at quality 90. They draw the sa
 and their batches of bytes are checked to be equal. timm's side is its `ImageDataset`, transforms
 and collation, as `create_loader` puts them together, up to where batches leave for the device.
 Printed are images per second of processor time, medians of interleaved repeats, and the ratio with
-its least and largest value; then where the time goes.
+its least and largest value; training also from tar shards (dataset=webdataset), beside timm's
+from files; then where the time goes.
 """
 
 import argparse
+import io
 import random
 import statistics
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -26,6 +29,7 @@ from timm.data import ImageDataset, create_loader
 
 from tasks.classification.data import Folders
 from tasks.classification.transforms import mend_posterize
+from tasks.classification.webdataset import WebShards
 from tasks.training.loaders import Loading
 from tasks.training.pictures import read_image
 from tasks.training.views import image_bytes
@@ -58,8 +62,13 @@ def main() -> None:
         print(f"timm {timm.__version__}, torch {torch.__version__}, {size / 1024:.0f} kB a file")
         print("| recipe | ours, images/s | timm, images/s | ratio | least and most |")
         print("|---|---|---|---|---|")
-        for split in ("train", "val"):
-            compare(split, ours(root, split), timms(root, split), chosen.images, chosen.repeats)
+        files = {split: (ours(root, split), timms(root, split)) for split in ("train", "val")}
+        check_equal(*files["train"])
+        check_equal(*files["val"])
+        compare("training", *files["train"], chosen.images, chosen.repeats)
+        compare("evaluation", *files["val"], chosen.images, chosen.repeats)
+        sides = ours_from_shards(root), files["train"][1]
+        compare("training, ours from shards", *sides, chosen.images, chosen.repeats)
         stages(root)
 
 
@@ -117,6 +126,22 @@ def timms(root: Path, split: str) -> Iterable[torch.Tensor]:
     return Mapped(loader.loader, lambda batch: batch[0])  # without normalisation
 
 
+def ours_from_shards(root: Path) -> Iterable[torch.Tensor]:
+    paths = sorted(root.glob("train/*/*.jpg"))
+    with tarfile.open(root / "train.tar", "w") as shard:
+        for path in paths:
+            label = path.parent.name[-1].encode()
+            shard.add(path, path.name)
+            info = tarfile.TarInfo(f"{path.stem}.cls")
+            info.size = len(label)
+            shard.addfile(info, io.BytesIO(label))
+    (root / "classes.txt").write_text("0\n1\n")
+    splits = {"train": "train.tar"}
+    loading, names = Loading(BATCH, workers=0), str(root / "classes.txt")
+    data = WebShards("webdataset", str(root), splits, names, 1000, loading, RECIPE)
+    return Mapped(data.train_dataloader(), lambda batch: batch["image"])
+
+
 class Mapped:
     """Batches of a loader, as often as they are asked for."""
 
@@ -134,19 +159,20 @@ def seed(number: int) -> None:
     torch.manual_seed(number)
 
 
-def compare(
-    split: str,
-    first: Iterable[torch.Tensor],
-    second: Iterable[torch.Tensor],
-    count: int,
-    turns: int,
-) -> None:
-    """Time both in turn; print medians and the ratio of ours to timm's."""
+def check_equal(first: Iterable[torch.Tensor], second: Iterable[torch.Tensor]) -> None:
+    """Equal seeds must give equal batches."""
     seed(0)
     mine = [*first]
     seed(0)
     for batch, other in zip(mine, second, strict=True):
-        assert torch.equal(batch.permute(0, 3, 1, 2), other), "the batches differ"
+        if not torch.equal(batch.permute(0, 3, 1, 2), other):
+            raise SystemExit("The batches of both sides differ: they are not comparable.")
+
+
+def compare(
+    name: str, first: Iterable[torch.Tensor], second: Iterable[torch.Tensor], count: int, turns: int
+) -> None:
+    """Time both in turn; print medians and the ratio of ours to timm's."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(turns):
         for side, batches in zip(times, (first, second), strict=True):
@@ -157,7 +183,6 @@ def compare(
             side.append(time.process_time() - start)
     rates = [count / statistics.median(side) for side in times]
     ratios = sorted(other / own for own, other in zip(*times, strict=True))
-    name = "training" if split == "train" else "evaluation"
     spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
     print(f"| {name} | {rates[0]:.0f} | {rates[1]:.0f} | {rates[0] / rates[1]:.3f} | {spread} |")
 

@@ -1,6 +1,8 @@
 """Streaming from tar shards: who reads what, in which order, and what is wrong with shards."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from commands import refused
 from shards import SHARDS, sample, write_shard, write_splits
 
-from tasks.classification.shards import TarShard, find_shards
+from tasks.classification.shards import TarShard, count_samples, find_shards
 from tasks.classification.streams import ShardSamples, read_shard
 from tasks.errors import DatasetError
 from tasks.training.blocks import BlockBatches
@@ -114,6 +116,27 @@ def test_sizes_come_from_an_index(tmp_path, prefix, kind):
     shards = find_shards(f"{prefix}{tmp_path}", VAL)
     assert [shard.samples for shard in shards] == [6, 5]
     assert [len(list(read_shard(shard, 3))) for shard in shards] == [6, 5]
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("folder", ["", "a" * 120 + "/"], ids=["short", "long"])
+def test_samples_are_counted_in_any_tar_file(tmp_path, kind, mode, folder):
+    with tarfile.open(tmp_path / "x.tar", mode, format=kind) as shard:
+        directory = tarfile.TarInfo("folder")
+        directory.type = tarfile.DIRTYPE
+        shard.addfile(directory)
+        for name, size in (
+            ("0.cls", 1),
+            ("0.jpg", 700),
+            ("1.jpg", 512),
+            ("1.cls", 1),
+            ("2.jpg", 0),
+        ):
+            info = tarfile.TarInfo(f"{folder}{name}")
+            info.size = size
+            shard.addfile(info, io.BytesIO(bytes(size)))
+    assert count_samples(tmp_path / "x.tar") == 3
 
 
 def test_a_url_without_an_index_is_an_error(tmp_path, capfd):
