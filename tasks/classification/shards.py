@@ -83,7 +83,7 @@ def count_samples(path: Path) -> int:
         if names is None:
             with tarfile.open(path) as shard:
                 names = [member.name for member in shard if member.isfile()]
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise DatasetError(
             f"{path} cannot be read as a tar file: {error}. Fetch it again, or leave it out of "
             "dataset.splits."
@@ -109,9 +109,9 @@ def _plain_names(path: Path) -> list[str] | None:
             ):
                 return None  # compressed, long names, sparse files, more than 8 GB
             if kind == b"0":
-                parts = (header[345:500], header[:100])
-                whole = b"/".join(part.split(b"\0", 1)[0] for part in parts if part[0])
-                names.append(whole.decode(errors="replace"))
+                above = header[345:500] if header[262:263] == b"\0" else b""  # GNU has times there
+                parts = (part.split(b"\0", 1)[0] for part in (above, header[:100]))
+                names.append(b"/".join(filter(None, parts)).decode(errors="replace"))
             file.seek(-(-int(size, 8) // _HEADER) * _HEADER, os.SEEK_CUR)
     return names
 
