@@ -27,10 +27,12 @@ from tasks.robustness.on_the_fly import (
 )
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import check_comparable
+from tasks.robustness.scoring.scores import Classifier
 from tasks.robustness.scoring.subject import Subject
 from tasks.robustness.task import RobustnessTask
 from tasks.subjects import IMAGENET, SETS, Origin, backbone_of, given_checkpoints, origin_of
 from tasks.training.loaders import TaskData
+from tasks.training.pixels import Pixels
 from tasks.training.task import Task
 from tasks.training.trainer import resolved_precision
 
@@ -99,15 +101,13 @@ def _subject(
             f"task={own.task.name}. Evaluate models of one task at a time."
         )
     task = build_task(own, data)
-    pixels = None
     if origin.weights is not None:
         _load_weights(task, origin.weights, data)
     elif isinstance(task.backbone, TimmBackbone):
-        pixels = _load_published(task.backbone, origin.text)
-    if origin.run is not None and "recipe" in origin.run.dataset:
-        recipe = origin.run.dataset.recipe
-        pixels = (tuple(recipe.mean), tuple(recipe.std))
-    return Subject(name, task, pixels)
+        _load_published(task.backbone, origin.text)
+    if isinstance(task, Classifier):
+        task.pixels = Pixels(*_moments(origin, task, config), own.task.channels_last)
+    return Subject(name, task)
 
 
 def _load_weights(task: Task, weights: Path, data: TaskData) -> None:
@@ -122,8 +122,18 @@ def _load_weights(task: Task, weights: Path, data: TaskData) -> None:
         ) from error
 
 
-def _load_published(backbone: TimmBackbone, name: str) -> tuple[tuple[float, ...], ...]:
-    """Load the weights that timm publishes; returns mean and deviation that they expect."""
+def _moments(origin: Origin, task: Task, config: DictConfig) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the pixels with which a model was trained."""
+    recipe = config.dataset.recipe  # of released weights: as the data has them
+    if origin.run is not None and "recipe" in origin.run.dataset:
+        recipe = origin.run.dataset.recipe
+    elif origin.weights is None and isinstance(task.backbone, TimmBackbone):
+        recipe = cast(Any, task.backbone.model).pretrained_cfg
+    return list(recipe["mean"]), list(recipe["std"])
+
+
+def _load_published(backbone: TimmBackbone, name: str) -> None:
+    """Load the weights that timm publishes."""
     model = cast(Any, backbone.model)
     try:
         load_pretrained(model, num_classes=backbone.num_classes)
@@ -132,8 +142,6 @@ def _load_published(backbone: TimmBackbone, name: str) -> tuple[tuple[float, ...
             f"The weights that timm publishes for {name} cannot be loaded: "
             f"{str(error).rstrip('. ')}. Give them as a file: ckpt={name}:<file>."
         ) from error
-    settings = model.pretrained_cfg
-    return tuple(settings["mean"]), tuple(settings["std"])
 
 
 def _protocol(

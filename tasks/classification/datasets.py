@@ -2,7 +2,6 @@
 
 import gzip
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,28 +13,33 @@ from torchvision.datasets import ImageFolder
 
 from tasks.errors import DatasetError
 from tasks.shapes import CLASS_NAMES, ShapeScenes
-from tasks.training.pictures import Pictures, RgbPicture, Sample, read_picture
+from tasks.training.labelled import LabelledImages
+from tasks.training.pictures import read_image
 from tasks.training.views import Transform
 
 
-class ImageClasses(Pictures):
-    """Images in class folders, as samples of `image`, `label` and `index`.
+class ImageClasses(LabelledImages):
+    """Images in class folders.
 
     Args:
         files: torchvision's folder dataset, which finds and orders them.
-        transform: from a PIL image to a normalised tensor.
+        transform: from an image to the bytes of a view.
     """
 
     def __init__(self, files: ImageFolder, transform: Transform) -> None:
+        super().__init__(transform)
         self.files = files
-        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.files.samples)
 
-    def picture(self, index: int) -> RgbPicture:
+    def image(self, index: int) -> Image.Image:
         """Read and decode one file."""
-        return read_picture(self.place(index))
+        return read_image(self.place(index))
+
+    def label(self, index: int) -> int:
+        """Number of the image's class folder."""
+        return int(self.files.samples[index][1])
 
     def picture_name(self, index: int) -> str:
         """The file within its class folder, such as ``n01440764/x.JPEG``."""
@@ -45,22 +49,14 @@ class ImageClasses(Pictures):
         """Where image `index` lies."""
         return str(self.files.samples[index][0])
 
-    def class_labels(self) -> Sequence[int]:
-        """Number of each image's class folder."""
-        return [label for _, label in self.files.samples]
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
-        """Transform an image."""
-        return _sample(self.transform, picture, self.files.samples[index][1], index)
-
-
-class ImageArray(Pictures):
+class ImageArray(LabelledImages):
     """Grey images held in memory, as samples of three equal channels.
 
     Args:
         images: (N, H, W).
         labels: (N,).
-        transform: from a PIL image to a normalised tensor.
+        transform: from an image to the bytes of a view.
         numbers: (N,), what each image is called; None: its index.
     """
 
@@ -71,60 +67,48 @@ class ImageArray(Pictures):
         transform: Transform,
         numbers: NDArray[np.int64] | None = None,
     ) -> None:
+        super().__init__(transform)
         self.images = images
-        self.transform = transform
         self._labels = labels
         self._numbers = np.arange(len(images)) if numbers is None else numbers
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def picture(self, index: int) -> RgbPicture:
+    def image(self, index: int) -> Image.Image:
         """One image."""
-        return np.repeat(self.images[index][:, :, None], 3, axis=2)
+        return Image.fromarray(self.images[index]).convert("RGB")
+
+    def label(self, index: int) -> int:
+        """As given."""
+        return int(self._labels[index])
 
     def picture_name(self, index: int) -> str:
         """Its class and number."""
         return f"{self._labels[index]}/{self._numbers[index]:06d}"
 
-    def class_labels(self) -> Sequence[int]:
-        """As given."""
-        return cast(list[int], self._labels.tolist())
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
-        """Transform an image."""
-        return _sample(self.transform, picture, int(self._labels[index]), index)
-
-
-class ShapeClasses(Pictures):
+class ShapeClasses(LabelledImages):
     """The embedded scenes with one labelled shape each."""
 
     def __init__(self, scenes: ShapeScenes, transform: Transform) -> None:
+        super().__init__(transform)
         self.scenes = scenes
-        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def picture(self, index: int) -> RgbPicture:
+    def image(self, index: int) -> Image.Image:
         """Draw one scene."""
-        return self.scenes[index].image
+        return Image.fromarray(self.scenes[index].image)
+
+    def label(self, index: int) -> int:
+        """The class of the scene's shape."""
+        return self.scenes.label(index)
 
     def picture_name(self, index: int) -> str:
         """Its class and number."""
-        return f"{CLASS_NAMES[self.scenes.label(index)]}/{index:06d}"
-
-    def class_labels(self) -> Sequence[int]:
-        """The class of each scene's shape."""
-        return [self.scenes.label(index) for index in range(len(self))]
-
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
-        """Transform a scene."""
-        return _sample(self.transform, picture, self.scenes.label(index), index)
-
-
-def _sample(transform: Transform, picture: RgbPicture, label: int, index: int) -> Sample:
-    return {"image": transform(Image.fromarray(picture)), "label": label, "index": index}
+        return f"{CLASS_NAMES[self.label(index)]}/{index:06d}"
 
 
 def open_class_folders(root: Path, names: tuple[str, ...], tree: str) -> ImageFolder:

@@ -22,14 +22,12 @@ class TestSummary:
         confusion: counts, rows are the truth.
         reliability: per confidence bin: count, mean confidence, accuracy.
         worst: wrong predictions, highest loss first (see `TestRecord`).
-        pixels: mean and standard deviation that images were normalised with.
     """
 
     class_names: Sequence[str]
     confusion: NDArray[np.int64]
     reliability: Sequence[NDArray[np.float64]]
     worst: Sequence[dict[str, Any]]
-    pixels: tuple[Sequence[float], Sequence[float]]
 
 
 def report_sections(summary: TestSummary) -> list[Section]:
@@ -53,10 +51,8 @@ def report_sections(summary: TestSummary) -> list[Section]:
 
 
 def _mistake(item: dict[str, Any], summary: TestSummary) -> Mistake:
-    mean, std = (np.asarray(values, np.float32) for values in summary.pixels)
-    pixels = item["image"].permute(1, 2, 0).numpy() * std + mean
     return Mistake(
-        pixels=(pixels * 255).round().clip(0, 255).astype(np.uint8),
+        pixels=item["image"].numpy(),
         truth=summary.class_names[item["label"]],
         predicted=summary.class_names[item["predicted"]],
         confidence=item["confidence"],

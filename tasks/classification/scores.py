@@ -96,7 +96,7 @@ class TestRecord(nn.Module):
         self.worst: list[dict[str, Any]] = []
 
     def update(self, images: Tensor, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
-        """Add a batch: images (N, 3, H, W), logits (N, classes), labels and losses (N,)."""
+        """Add a batch: images (N, H, W, 3), uint8, logits (N, classes), labels and losses (N,)."""
         probabilities = logits.float().softmax(-1)
         self.confusion.update(probabilities, labels)
         self.reliability.update(probabilities, labels)
@@ -106,7 +106,7 @@ class TestRecord(nn.Module):
                 self.worst.append(
                     {
                         "loss": float(losses[i]),
-                        "image": images[i].float().cpu(),
+                        "image": images[i].cpu(),
                         "label": int(labels[i]),
                         "predicted": int(predicted[i]),
                         "confidence": float(confidence[i]),

@@ -1,9 +1,10 @@
 """Image classification as a task."""
 
+import random
 from dataclasses import dataclass
 
-import torch
 from timm.data.mixup import Mixup
+from timm.data.random_erasing import RandomErasing
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from tasks.classification.scores import StageScores, TestRecord
 from tasks.errors import SettingError
 from tasks.reporting.page import Section
 from tasks.training.optimization import Optimization
+from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Stage, Task
 
 
@@ -48,7 +50,7 @@ class ClassificationTask(Task):
 
     Args:
         backbone: gives logits (N, classes).
-        data: names the classes, and how images were normalised (for the report's pictures).
+        data: names the classes, and says how images are normalised and erased.
         optimization: how parameters are updated.
         monitor: the figure that picks the best checkpoint.
         mixing: arguments of `Mixing`: mixup, cutmix and label smoothing of training.
@@ -72,8 +74,12 @@ class ClassificationTask(Task):
         self.backbone = backbone
         self.class_names = data.class_names
         self.mixing = Mixing(**mixing)
-        self.pixels = (data.recipe.mean, data.recipe.std)
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.pixels = Pixels(data.recipe.mean, data.recipe.std, channels_last)
+        self._eraser = (
+            RandomErasing(data.recipe.erase, mode="pixel", max_count=1)
+            if data.recipe.erase
+            else None
+        )
         self.val_scores = StageScores(classes)
         self.test_scores = StageScores(classes)
         self.record = TestRecord(classes)
@@ -90,8 +96,13 @@ class ClassificationTask(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of normalised images (N, 3, H, W)."""
-        logits: Tensor = self.backbone(images.contiguous(memory_format=self.memory_format))
+        logits: Tensor = self.backbone(images.contiguous(memory_format=self.pixels.memory_format))
         return logits
+
+    def on_fit_start(self) -> None:
+        """Let this process erase other places than the others, which share its seed."""
+        if self.global_rank:
+            random.seed(f"{random.getrandbits(64)}/{self.global_rank}")
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Loss of a batch; evaluation stages also score it."""
@@ -99,7 +110,7 @@ class ClassificationTask(Task):
         if "image" not in batch:  # nothing readable in it
             return self.no_loss()
         if stage == "train":
-            loss = self._train_loss(batch["image"], batch["label"])
+            loss = self._train_loss(batch)
             self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
             return loss
         logits, labels = self.classify(batch)
@@ -111,7 +122,7 @@ class ClassificationTask(Task):
 
     def classify(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (N, classes), float32, and labels (N,) of a batch of evaluation."""
-        return self(batch["image"]).float(), batch["label"]
+        return self(self._normalised(batch["image"])).float(), batch["label"]
 
     def figures(self, stage: Stage) -> dict[str, float]:
         """Top-1, top-5, loss and calibration error."""
@@ -130,11 +141,22 @@ class ClassificationTask(Task):
                 confusion=self.record.confusion.compute().cpu().numpy(),
                 reliability=[part.cpu().numpy() for part in self.record.reliability.compute()],
                 worst=self.record.worst,
-                pixels=self.pixels,
             )
         )
 
-    def _train_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _normalised(self, images: Tensor) -> Tensor:
+        normalised: Tensor = self.pixels(images)
+        return normalised.to(self.dtype)  # which trainer.precision=bf16-true makes bfloat16
+
+    def _erased(self, images: Tensor) -> Tensor:
+        if self._eraser is None:
+            return images
+        self._eraser.device = images.device
+        erased: Tensor = self._eraser(images)
+        return erased
+
+    def _train_loss(self, batch: Batch) -> Tensor:
+        images, labels = self._erased(self._normalised(batch["image"])), batch["label"]
         if self._mixer is None:
             return F.cross_entropy(
                 self(images).float(), labels, label_smoothing=self.mixing.smoothing

@@ -1,15 +1,16 @@
-"""From an image to a normalised tensor: timm's ImageNet recipe, and one for small images."""
+"""From an image to the bytes of a view of it: timm's ImageNet recipe, and one for small images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from timm.data import create_transform
-from timm.data.random_erasing import RandomErasing
+from PIL import Image
+from timm.data import auto_augment, create_transform
+from torchvision import transforms
 from torchvision.transforms import InterpolationMode, v2
 
 from tasks.errors import SettingError
-from tasks.training.views import Transform, centre_view, normalising
+from tasks.training.views import Transform, centre_view, image_bytes
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ImageRecipe:
         crop_padding: pixels added on each side before the small-image crop.
         flip: probability of a horizontal flip.
         rand_augment: a timm policy such as ``rand-m9-mstd0.5-inc1``, or None.
-        erase: probability of random erasing.
+        erase: probability of random erasing, which follows normalisation (see the task).
         mean: per channel, of values in 0..1.
         std: per channel, likewise.
     """
@@ -56,10 +57,10 @@ class ImageRecipe:
 
 
 def train_transform(recipe: ImageRecipe) -> Transform:
-    """The augmentations of training."""
+    """The augmentations of training that come before normalisation."""
     if recipe.crop_scale is None:
         return _small_train_transform(recipe)
-    transform = create_transform(
+    primary, secondary, _ = create_transform(
         input_size=recipe.image_size,
         is_training=True,
         scale=tuple(recipe.crop_scale),
@@ -67,20 +68,31 @@ def train_transform(recipe: ImageRecipe) -> Transform:
         color_jitter=None,
         auto_augment=recipe.rand_augment,
         interpolation=recipe.interpolation,
-        mean=tuple(recipe.mean),
-        std=tuple(recipe.std),
-        re_prob=recipe.erase,
-        re_mode="pixel",
-        re_count=1,
+        mean=tuple(recipe.mean),  # RandAugment fills with it
+        separate=True,
     )
-    return cast(Transform, transform)
+    mend_posterize(secondary)
+    steps = [*primary.transforms, *secondary.transforms, image_bytes]
+    return cast(Transform, v2.Compose(steps))
+
+
+def mend_posterize(augmentation: transforms.Compose) -> None:
+    """Let RandAugment's strongest posterization draw black, which Pillow 13 refuses to do."""
+    for operation in (op for step in augmentation.transforms for op in getattr(step, "ops", ())):
+        if operation.aug_fn is auto_augment.posterize:
+            operation.aug_fn = _posterize
+
+
+def _posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
+    if bits_to_keep == 0:
+        return Image.new("RGB", image.size)
+    posterized: Image.Image = auto_augment.posterize(image, bits_to_keep)
+    return posterized
 
 
 def eval_transform(recipe: ImageRecipe) -> Transform:
-    """Resize the short side, take the centre, normalise."""
-    return centre_view(
-        recipe.image_size, recipe.crop_fraction, recipe.interpolation, recipe.mean, recipe.std
-    )
+    """Resize the short side and take the centre."""
+    return centre_view(recipe.image_size, recipe.crop_fraction, recipe.interpolation)
 
 
 def _small_train_transform(recipe: ImageRecipe) -> Transform:
@@ -91,10 +103,7 @@ def _small_train_transform(recipe: ImageRecipe) -> Transform:
         steps.append(v2.RandomCrop(recipe.image_size, recipe.crop_padding, padding_mode="reflect"))
     if recipe.flip:
         steps.append(v2.RandomHorizontalFlip(recipe.flip))
-    steps += normalising(recipe.mean, recipe.std)
-    if recipe.erase:
-        steps.append(RandomErasing(recipe.erase, mode="pixel", max_count=1, device="cpu"))
-    return cast(Transform, v2.Compose(steps))
+    return cast(Transform, v2.Compose([*steps, image_bytes]))
 
 
 def _interpolation(recipe: ImageRecipe) -> InterpolationMode:

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tasks.errors import SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.on_the_fly import Corruption
-from tasks.training.loaders import Readable, Split, TaskData
-from tasks.training.pictures import AlteredPictures, Pictures, Sample
+from tasks.training.loaders import Split, TaskData
+from tasks.training.pictures import AlteredPictures, Pictures, Readable, Sample
 
 Place = tuple[int, int | None]
 """Number of a cell, and of a picture in it; None: padding."""

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, default_collate
 
 from tasks.errors import DatasetError, SettingError
-from tasks.training.pictures import UNREADABLE, Alteration, AlteredPictures, Pictures, Sample
+from tasks.training.pictures import Alteration, AlteredPictures, Pictures, Readable, Sample
 
 Split = Literal["train", "val", "test"]
 
@@ -45,35 +45,6 @@ class Loading:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
         # A worker beside two computing threads on two cores costs more than it brings.
         return max(0, min(8, (cores or 1) // max(1, local) - 2))
-
-
-class Readable(Dataset[Sample]):
-    """Pictures of which those that cannot be read become a note instead of an exception.
-
-    Args:
-        samples: the pictures.
-        on_corrupt: as in `Loading`.
-    """
-
-    def __init__(self, samples: Pictures, on_corrupt: str) -> None:
-        self.samples = samples
-        self.on_corrupt = on_corrupt
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        """The sample, or ``{"unreadable": path}``."""
-        try:
-            return self.samples[index]
-        except UNREADABLE as error:
-            path = self.samples.place(index)
-            if self.on_corrupt == "error":
-                raise DatasetError(
-                    f"{path} cannot be read: {error}. Replace or remove the file, or set "
-                    "dataset.on_corrupt=skip to go on without it."
-                ) from error
-            return {"unreadable": path}
 
 
 class Shard(Dataset[Sample]):
@@ -215,7 +186,7 @@ class TaskData(L.LightningDataModule):
         self,
         world: int,  # noqa: ARG002 - for those who override it
         rank: int,  # noqa: ARG002
-    ) -> Sampler[list[int]] | None:
+    ) -> Sampler[list[Any]] | None:
         """Batches of training samples for one of `world` processes; None: drawn at random."""
         return None
 
@@ -233,7 +204,7 @@ class TaskData(L.LightningDataModule):
 
     def _loader(self, samples: Dataset[Sample], **options: Any) -> DataLoader[Any]:
         workers = self.loading.worker_count
-        return DataLoader(
+        return DataLoader(  # each worker keeps two batches ready, torch's default
             samples,
             num_workers=workers,
             persistent_workers=workers > 0,

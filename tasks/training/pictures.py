@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
+
+from tasks.errors import DatasetError
 
 Sample = dict[str, Any]
 RgbPicture = NDArray[np.uint8]
@@ -84,6 +86,48 @@ class AlteredPictures(Pictures):
         return self.pictures.class_labels()
 
 
+class Readable(Dataset[Sample]):
+    """Pictures of which those that cannot be read become a note instead of an exception.
+
+    Args:
+        samples: the pictures.
+        on_corrupt: as in `Loading`.
+    """
+
+    def __init__(self, samples: Pictures, on_corrupt: str) -> None:
+        self.samples = samples
+        self.on_corrupt = on_corrupt
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample, or ``{"unreadable": path}``."""
+        try:
+            return self.samples[index]
+        except UNREADABLE as error:
+            return unreadable(self.samples.place(index), error, self.on_corrupt)
+
+
+def unreadable(place: str, fault: Exception | str, on_corrupt: str) -> Sample:
+    """What stands for a sample that cannot be read: ``{"unreadable": place}``.
+
+    Args:
+        place: where it lies.
+        fault: what is wrong.
+        on_corrupt: as in `Loading`.
+
+    Raises:
+        DatasetError: if `on_corrupt` is `error`.
+    """
+    if on_corrupt == "error":
+        raise DatasetError(
+            f"{place} cannot be read: {fault}. Replace or remove the file, or set "
+            "dataset.on_corrupt=skip to go on without it."
+        ) from (fault if isinstance(fault, Exception) else None)
+    return {"unreadable": place}
+
+
 def read_picture(path: Path | str) -> RgbPicture:
     """A picture file as RGB bytes, whatever its mode (grey, palette, alpha, CMYK, 16 bits).
 
@@ -93,15 +137,28 @@ def read_picture(path: Path | str) -> RgbPicture:
         OSError: the file cannot be read.
         SyntaxError: nor decoded, for some formats.
     """
-    with Image.open(path) as file:
-        return rgb_picture(file)
+    return np.array(read_image(path))
 
 
 def rgb_picture(image: Image.Image) -> RgbPicture:
     """A picture as RGB bytes (see `read_picture`)."""
+    return np.array(rgb_image(image))
+
+
+def read_image(source: Path | str | BinaryIO) -> Image.Image:
+    """Like `read_picture`, as an image of mode RGB; from a path or an open file."""
+    with Image.open(source) as file:
+        return rgb_image(file)
+
+
+def rgb_image(image: Image.Image) -> Image.Image:
+    """An image of mode RGB (see `read_picture`); one that is RGB already is only decoded."""
+    image.load()
+    if image.mode == "RGB":
+        return image
     if image.mode in _SIXTEEN_BITS:  # Pillow would cut at 255 instead of scaling
         grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)
+        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # the straight way Pillow warns of
-    return np.array(image.convert("RGB"))
+    return image.convert("RGB")

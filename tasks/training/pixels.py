@@ -1,6 +1,7 @@
 """Images as the network sees them: normalised on the device, from bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,16 @@ class Pixels(nn.Module):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         scale = 1 / (255 * torch.tensor(list(std)))
         shift = -torch.tensor(list(mean)) / torch.tensor(list(std))
-        self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("shift", shift.view(1, -1, 1, 1), persistent=False)
+        self._exact = {"scale": scale.view(1, -1, 1, 1), "shift": shift.view(1, -1, 1, 1)}
+        for name, values in self._exact.items():
+            self.register_buffer(name, values, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Pixels":
+        # A network of half precision is no reason to round its pixels before they reach it.
+        cast(Any, super())._apply(fn, recurse)
+        for name, values in self._exact.items():
+            setattr(self, name, values.to(getattr(self, name).device))
+        return self
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Tensor:
         """Normalised (N, 3, H, W), float32, of bytes as they come from a file.

@@ -1,42 +1,31 @@
-"""From an image to what the network sees of it in evaluation."""
+"""From an image to the bytes that the network sees of it in evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 Transform = Callable[[Image.Image], Tensor]
+"""From an RGB image to (H, W, 3), uint8; see `tasks.training.pixels` for what follows."""
 
 
-def centre_view(
-    image_size: int,
-    crop_fraction: float,
-    interpolation: str,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> Transform:
-    """Resize the short side to ``image_size / crop_fraction``, take the centre, normalise.
+def centre_view(image_size: int, crop_fraction: float, interpolation: str) -> Transform:
+    """Resize the short side to ``image_size / crop_fraction`` and take the centre.
 
     Args:
         image_size: side of the result, pixels.
         crop_fraction: 0.875 resizes to 256 for 224.
         interpolation: `bicubic` or `bilinear`, antialiased.
-        mean: per channel, of values in 0..1.
-        std: per channel, likewise.
     """
     side = round(image_size / crop_fraction)
     resize = v2.Resize(side, interpolation=InterpolationMode(interpolation))
-    steps = v2.Compose([resize, v2.CenterCrop(image_size), *normalising(mean, std)])
-    return cast(Transform, steps)
+    return cast(Transform, v2.Compose([resize, v2.CenterCrop(image_size), image_bytes]))
 
 
-def normalising(mean: Sequence[float], std: Sequence[float]) -> list[Callable[..., object]]:
-    """Steps from an image to a normalised tensor (3, H, W)."""
-    return [
-        v2.ToImage(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(list(mean), list(std)),
-    ]
+def image_bytes(image: Image.Image) -> Tensor:
+    """(H, W, 3), uint8, of an RGB image."""
+    return torch.from_numpy(np.array(image))

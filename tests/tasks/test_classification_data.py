@@ -1,18 +1,27 @@
 """Class folders, idx files, unreadable images and shards."""
 
 import gzip
+import random
 import struct
 
 import numpy as np
 import pytest
 import torch
-from commands import TINY
+from commands import TINY, TINY_SHAPES
+from optimization import SETTINGS
 from PIL import Image
+from timm.data import create_transform
+from timm.data.random_erasing import RandomErasing
+from torch import nn
 
+from tasks.classification.data import Shapes
 from tasks.classification.datasets import read_idx
+from tasks.classification.task import ClassificationTask
 from tasks.classification.transforms import ImageRecipe, eval_transform, train_transform
 from tasks.errors import DatasetError, SettingError
-from tasks.training.loaders import Readable, Shard, collate
+from tasks.training.loaders import Loading, Shard, collate
+from tasks.training.pictures import Readable
+from tasks.training.pixels import Pixels
 
 RECIPE = {
     "image_size": 224,
@@ -146,27 +155,110 @@ def test_readable_passes_other_errors_on():
         Readable(Broken(), "skip")[0]
 
 
+def noise(height, width):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+class Kept(nn.Module):
+    """Keeps the images that it is given."""
+
+    def forward(self, images):
+        self.seen = images.clone()
+        return torch.zeros(len(images), 10)
+
+
+def drawn(transform, image, seed):
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    return transform(image)
+
+
 def test_evaluation_is_bicubic_256_then_the_centre_224():
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
-    image = Image.fromarray(pixels)
+    image = noise(300, 400)
     out = eval_transform(ImageRecipe(**RECIPE))(image)
     by_hand = image.resize((341, 256), Image.Resampling.BICUBIC)
     left, top = round((341 - 224) / 2), (256 - 224) // 2
-    crop = np.asarray(by_hand.crop((left, top, left + 224, top + 224)), np.float32) / 255
-    expected = (crop - np.array(RECIPE["mean"])) / np.array(RECIPE["std"])
-    np.testing.assert_allclose(out.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+    np.testing.assert_array_equal(out, by_hand.crop((left, top, left + 224, top + 224)))
 
 
-def test_training_follows_the_recipe():
-    steps = [type(step).__name__ for step in train_transform(ImageRecipe(**RECIPE)).transforms]
-    assert steps == [
-        "RandomResizedCropAndInterpolation",
-        "RandomHorizontalFlip",
-        "RandAugment",
-        "MaybeToTensor",
-        "Normalize",
-        "RandomErasing",
-    ]
+@pytest.mark.parametrize("size", [(300, 400), (500, 375), (256, 256), (100, 90)])
+def test_evaluation_gives_timms_pixels(size):
+    image = noise(*size)
+    ours = eval_transform(ImageRecipe(**RECIPE))(image)
+    theirs = create_transform(224, crop_pct=0.875, interpolation="bicubic", use_prefetcher=True)
+    np.testing.assert_array_equal(ours.permute(2, 0, 1), theirs(image))
+    plain = create_transform(224, crop_pct=0.875, interpolation="bicubic")
+    normalised = Pixels(RECIPE["mean"], RECIPE["std"])(ours[None])[0]
+    torch.testing.assert_close(normalised, plain(image), atol=1e-6, rtol=0)
+
+
+def test_training_gives_timms_pixels():
+    recipe = RECIPE | {"image_size": 64}
+    theirs = create_transform(
+        64,
+        is_training=True,
+        color_jitter=None,
+        auto_augment=RECIPE["rand_augment"],
+        interpolation="bicubic",
+        use_prefetcher=True,
+    )
+    ours, image, seen = train_transform(ImageRecipe(**recipe)), noise(90, 120), set()
+    for seed in range(150):
+        mine = drawn(ours, image, seed)
+        assert mine.shape == (64, 64, 3)
+        seen.add(mine.numpy().tobytes())
+        np.testing.assert_array_equal(mine.permute(2, 0, 1), drawn(theirs, image, seed))
+    assert len(seen) == 150
+
+
+def test_the_strongest_posterization_draws_black():
+    transform = train_transform(ImageRecipe(**(RECIPE | {"image_size": 16})))
+    (policy,) = (step for step in transform.transforms if type(step).__name__ == "RandAugment")
+    (posterize,) = (op for op in policy.ops if op.name == "PosterizeIncreasing")
+    image = noise(16, 16)
+    for bits in range(1, 9):
+        expected = np.asarray(image) & (256 - 2 ** (8 - bits))
+        np.testing.assert_array_equal(posterize.aug_fn(image, bits), expected)
+    assert not np.asarray(posterize.aug_fn(image, 0)).any()
+
+
+def test_erasing_follows_normalisation_and_draws_as_timms_loader_does(monkeypatch):
+    recipe = RECIPE | {"image_size": 32, "erase": 1.0}
+    data = Shapes("shapes", "easy", {"train": 8, "val": 8, "test": 8}, 0, Loading(8), recipe)
+    backbone = Kept()
+    task = ClassificationTask(backbone, data, SETTINGS, "val/top1", {})
+    monkeypatch.setattr(task, "log", lambda *_, **__: None)
+    batch = data.collate([data.pictures("val")[i] for i in range(8)])
+    random.seed(3)
+    torch.manual_seed(3)
+    task.shared_step(batch, "train")
+    random.seed(3)
+    torch.manual_seed(3)
+    normalised = task.pixels(batch["image"])
+    expected = RandomErasing(1.0, mode="pixel", max_count=1, device="cpu")(normalised.clone())
+    torch.testing.assert_close(backbone.seen, expected, rtol=0, atol=0)
+    task.classify(batch)
+    torch.testing.assert_close(backbone.seen, normalised, rtol=0, atol=0)
+
+
+def test_pixels_are_normalised_in_float32_whatever_the_network_computes_in(run):
+    images = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 16, 16, 3)
+    exact = Pixels(RECIPE["mean"], RECIPE["std"])
+    expected = exact(images)
+    torch.testing.assert_close(exact.bfloat16()(images), expected, rtol=0, atol=0)
+    ended = run(*TINY_SHAPES, "trainer.precision=bf16-mixed", "dataset.recipe.erase=0.5")
+    assert ended.code == 0, ended.err
+
+
+def test_processes_erase_other_places(monkeypatch):
+    draws = []
+    for rank in (0, 1, 2):
+        monkeypatch.setattr(ClassificationTask, "global_rank", rank)
+        random.seed(5)
+        ClassificationTask.on_fit_start(ClassificationTask.__new__(ClassificationTask))
+        draws.append(random.random())
+    assert len(set(draws)) == 3
 
 
 def test_a_recipe_that_contradicts_itself_is_refused():

@@ -8,6 +8,7 @@ import pytest
 from commands import TINY_SHAPES
 from detection import DET_FILES, DET_SHAPES, write_split
 from segmentation import SEG_SHAPES
+from shards import SHARDS, write_splits
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1")
 
@@ -116,3 +117,18 @@ def test_a_distributed_evaluation_of_robustness_gives_the_same_figures(tmp_path,
         assert results["metrics"][name] == pytest.approx(expected, abs=1e-6), name
     tables = [f / "cells.csv" for f in (alone.folder, tmp_path / "distributed")]
     assert len({table.read_text().count("\n") for table in tables}) == 1
+
+
+def test_distributed_shards_are_scored_once_and_trained_in_step(tmp_path, run):
+    """More readers than shards: two processes of two workers each, on uneven shards."""
+    settings = (*SHARDS, *write_splits(tmp_path / "shards"))
+    tiny = [item for item in settings if not item.startswith("trainer")]
+    ended = launch(tmp_path, *tiny, *DDP, "dataset.workers=2", "runs=distributed")
+    assert ended.returncode == 0, ended.stderr
+    (file,) = tmp_path.glob("distributed/cls/*/results.json")
+    results = json.loads(file.read_text())
+    assert results["facts"]["steps"] == 3
+    alone = run(*settings, "mode=test", f"ckpt={file.parent / 'checkpoints/best.ckpt'}")
+    for name in ("test/top1", "test/loss", "test/ece"):
+        expected = alone.results["metrics"][name]
+        assert results["metrics"][name] == pytest.approx(expected, abs=1e-6), name

@@ -24,7 +24,7 @@ from tasks.robustness.scoring.intervals import (
     share_interval,
 )
 from tasks.robustness.scoring.outcomes import NO_PREDICTION, joined, outcomes_of
-from tasks.robustness.scoring.scores import LabelSpaces, Pixels
+from tasks.robustness.scoring.scores import LabelSpaces
 from tasks.training.pictures import AlteredPictures, Pictures, read_picture
 
 
@@ -145,13 +145,6 @@ def test_classes_of_a_model_are_put_in_their_places():
     assert wide.argmax().item() == 2
     assert torch.isneginf(wide).sum() == 6
     assert spaces.known(torch.tensor([2, 3, 5])).tolist() == [True, False, True]
-
-
-def test_pixels_are_normalised_as_the_model_wants_them():
-    raw = torch.rand(2, 3, 4, 4)
-    here, there = ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4]), ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
-    norm = [v2.Normalize(*(list(part) for part in pair)) for pair in (here, there)]
-    torch.testing.assert_close(Pixels.between(here, there)(norm[0](raw)), norm[1](raw))
 
 
 def test_intervals_are_those_of_the_bootstrap():

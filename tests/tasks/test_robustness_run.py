@@ -106,6 +106,18 @@ def test_several_models_see_the_same_pictures_and_are_compared(run):
     assert "+0.00 | 0.00 to 0.00" in same
 
 
+def test_every_model_normalises_by_the_moments_of_its_own_training(run):
+    moments = ("dataset.recipe.mean=[0.9,0.1,0.2]", "dataset.recipe.std=[0.1,0.6,0.9]")
+    first = trained(run)
+    second = trained(run, TINY_SHAPES, "backbone=convnext_yocto", *moments)
+    both = run(*EVALUATED, *FEW, f"ckpt=[{first},{second}]")
+    assert both.code == 0, both.err
+    alone = run(*EVALUATED, *FEW, f"ckpt={second}")
+    assert alone.code == 0, alone.err
+    of_second = [row for row in rows(both.folder) if row["model"] == "convnext_yocto-shapes"]
+    assert of_second == rows(alone.folder)
+
+
 def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
     best = trained(run)
     settings = (*EVALUATED, *FEW, f"ckpt={best}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 from timm.data import ImageNetInfo
@@ -15,8 +15,9 @@ from tasks.robustness.cells import IMAGENET_C, IMAGENET_C_BAR, Cell
 from tasks.robustness.copies import ABOUT_FILE
 from tasks.robustness.data import CellSource
 from tasks.robustness.published.sets import CellFiles, FoundSets, ImageFile, find_sets
+from tasks.training.labelled import LabelledImages
 from tasks.training.loaders import Loading, Split, TaskData
-from tasks.training.pictures import Pictures, RgbPicture, Sample, read_picture
+from tasks.training.pictures import Pictures, read_image
 from tasks.training.views import Transform, centre_view
 
 logger = logging.getLogger(__name__)
@@ -42,27 +43,33 @@ class Preparation:
     resize_corrupted: bool
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    erase: ClassVar[float] = 0.0
+    """Nothing is trained on the sets."""
 
     def of(self, collection: str) -> Transform:
         """The preparation of a set's pictures."""
         ready = collection in (IMAGENET_C, IMAGENET_C_BAR) and not self.resize_corrupted
         fraction = 1.0 if ready else self.crop_fraction
-        return centre_view(self.image_size, fraction, self.interpolation, self.mean, self.std)
+        return centre_view(self.image_size, fraction, self.interpolation)
 
 
-class FilePictures(Pictures):
-    """Pictures from files with a label each."""
+class FilePictures(LabelledImages):
+    """Pictures from files, labelled among the thousand classes."""
 
     def __init__(self, files: Sequence[ImageFile], transform: Transform) -> None:
+        super().__init__(transform)
         self.files = files
-        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def picture(self, index: int) -> RgbPicture:
+    def image(self, index: int) -> Image.Image:
         """Read and decode one file."""
-        return read_picture(self.files[index].path)
+        return read_image(self.files[index].path)
+
+    def label(self, index: int) -> int:
+        """Number among the thousand classes."""
+        return self.files[index].label
 
     def picture_name(self, index: int) -> str:
         """The file within its set, such as ``n01440764/x.JPEG``."""
@@ -71,15 +78,6 @@ class FilePictures(Pictures):
     def place(self, index: int) -> str:
         """Where the file lies."""
         return self.files[index].path
-
-    def class_labels(self) -> Sequence[int]:
-        """Numbers among the thousand classes."""
-        return [file.label for file in self.files]
-
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
-        """Prepare a picture."""
-        image = self.transform(Image.fromarray(picture))
-        return {"image": image, "label": self.files[index].label, "index": index}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How a model is scored on a cell: by what it says of every image, or by its task's own figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from tasks.robustness.cells import CLEAN, Cell
 from tasks.robustness.published.subsets import ClassSubset
 from tasks.robustness.scoring.outcomes import Outcomes, joined, outcomes_of
 from tasks.training.gathering import gather_lists
+from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Task
 
 ALL = "all"
@@ -21,6 +22,9 @@ ALL = "all"
 @runtime_checkable
 class Classifier(Protocol):
     """A task that names one class per picture."""
+
+    pixels: Pixels
+    """How it normalises images, of bytes."""
 
     def classify(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Logits (N, classes) and labels (N,) of a batch."""
@@ -78,38 +82,17 @@ class LabelSpaces:
         return [s for name, s in self.subsets.items() if name == cell.collection]
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """How a model wants its pixels: scale and shift (3,) of pixels as the data normalises them."""
-
-    scale: Tensor
-    shift: Tensor
-
-    @classmethod
-    def between(cls, data: Sequence[Sequence[float]], model: Sequence[Sequence[float]]) -> "Pixels":
-        """From mean and standard deviation of the data's to those of the model's."""
-        (mean, std), (own_mean, own_std) = (map(torch.tensor, part) for part in (data, model))
-        return cls(std / own_std, (mean - own_mean) / own_std)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W), both."""
-        scale, shift = (part.view(1, -1, 1, 1).to(images) for part in (self.scale, self.shift))
-        return images * scale + shift
-
-
 class ClassifierScore:
     """Scores a classifier by its predictions.
 
     Args:
         task: offers `classify`.
         spaces: of labels.
-        pixels: how the model wants its pixels, None: as they come.
     """
 
-    def __init__(self, task: Classifier, spaces: LabelSpaces, pixels: Pixels | None = None) -> None:
+    def __init__(self, task: Classifier, spaces: LabelSpaces) -> None:
         self.task = task
         self.spaces = spaces
-        self.pixels = pixels
         self._parts: list[dict[str, Outcomes]] = []
         self._unknown = 0
 
@@ -117,8 +100,6 @@ class ClassifierScore:
         """Score a batch of a cell."""
         if "image" not in batch:  # nothing readable in it
             return
-        if self.pixels is not None:
-            batch = {**batch, "image": self.pixels(batch["image"])}
         logits, labels = self.task.classify(batch)
         known, indices = self.spaces.known(labels), batch["index"]
         self._unknown += int((~known).sum())

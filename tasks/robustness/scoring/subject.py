@@ -1,8 +1,6 @@
 """A model under evaluation, and what scores it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.published.subsets import class_subset
@@ -11,7 +9,6 @@ from tasks.robustness.scoring.scores import (
     Classifier,
     ClassifierScore,
     LabelSpaces,
-    Pixels,
     TaskScore,
 )
 from tasks.training.loaders import TaskData
@@ -25,24 +22,18 @@ class Subject:
     Args:
         name: for reports and folders, unlike that of any other.
         task: holds the model with its weights, and scores it.
-        pixels: mean and standard deviation that it was trained with; None: as the data has them.
     """
 
     name: str
     task: Task
-    pixels: Sequence[Sequence[float]] | None = None
 
 
 def score_of(subject: Subject, data: TaskData) -> ClassifierScore | TaskScore:
     """What scores a model on the pictures of some data."""
     if not isinstance(subject.task, Classifier):
         return TaskScore(subject.task)
-    recipe = cast(Any, data).recipe
-    here, pixels = (tuple(recipe.mean), tuple(recipe.std)), None
-    if subject.pixels not in (None, here):
-        pixels = Pixels.between(here, subject.pixels)
     if not isinstance(data, ImageNetSets):
-        return ClassifierScore(subject.task, LabelSpaces(), pixels)
+        return ClassifierScore(subject.task, LabelSpaces())
     subsets = {name: class_subset(space) for name, (_, space) in SUBSETS.items()}
     spaces = LabelSpaces(data.outputs, len(data.all_names), subsets)
-    return ClassifierScore(subject.task, spaces, pixels)
+    return ClassifierScore(subject.task, spaces)
