@@ -154,7 +154,7 @@ def _spread(tasks: dict[str, Task], config: DictConfig) -> list[str]:
         return []
     return [
         f"Positions of {', '.join(spread)} were drawn uniformly over the kernels: fresh ones lie "
-        "near the centre, where folding could crop the kernels as after no training."
+        "near the centre, where folding would crop the kernels as it cannot after training."
     ]
 
 

@@ -71,7 +71,7 @@ def _warn_of_other_data(config: DictConfig, origins: Mapping[str, Origin]) -> No
     own = config.dataset.name
     for name, origin in origins.items():
         trained = own if origin.run is None else origin.run.dataset.name
-        if trained != own and not (own == SETS and trained == IMAGENET):
+        if trained != own and not (own == SETS and trained in IMAGENET):
             logger.warning(
                 "%s was trained on %s, not on %s: are the classes equal?", name, trained, own
             )

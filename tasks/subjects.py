@@ -22,7 +22,8 @@ from tasks.modes import ROBUSTNESS
 
 SETS = "imagenet_sets"
 """The dataset of ImageNet's published variants."""
-IMAGENET = "imagenet"
+IMAGENET = ("imagenet", "webdataset")
+"""Datasets whose models know ImageNet's classes, in shards unless others were named."""
 _BEST = "checkpoints/best.ckpt"
 _CONFIG_FILE = "config.yaml"
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-")
@@ -177,16 +178,17 @@ def _as_in_run(config: DictConfig, run: DictConfig) -> DictConfig:
 
 def _newest_run(config: DictConfig, any_task: bool) -> Path:
     root = Path(config.runs)
-    dataset = IMAGENET if config.dataset.name == SETS else config.dataset.name
+    own = config.dataset.name
+    datasets = IMAGENET if own == SETS else (own,)
     found = [*root.glob(f"*/*/{_BEST}"), *root.glob(f"*/*/*/{_BEST}")]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         origin = origin_of(str(path))
         if origin.run is None:
             continue
-        same = (origin.run.task.name, origin.run.dataset.name)
-        if any_task or same == (config.task.name, dataset):
+        same_task = origin.run.task.name == config.task.name
+        if any_task or (same_task and origin.run.dataset.name in datasets):
             return path
-    what = "" if any_task else f" of task={config.task.name} dataset={dataset}"
+    what = "" if any_task else f" of task={config.task.name} dataset={'|'.join(datasets)}"
     raise SettingError(
         f"There is no checkpoint to evaluate: no run{what} in {root}/. Train one, such as with "
         "python -m tasks.run, or name one: ckpt=runs/<task>/<run>/checkpoints/best.ckpt, a "

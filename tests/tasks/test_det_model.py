@@ -149,11 +149,22 @@ def test_heads_say_the_same_of_given_regions(reference, cascade, maps):
             golden.check(reference, f"fixed/stage{i}/mask_logits", head(features))
 
 
+def check_proposals(found, wanted):
+    """The same boxes one for one; near-equal scores may have exchanged neighbours."""
+    found, free = np.asarray(found), set(range(len(found)))
+    assert found.shape == wanted.shape
+    for rank, box in enumerate(wanted):
+        near = sorted(free & set(range(rank - 3, rank + 4)), key=lambda i: abs(i - rank))
+        same = [i for i in near if np.allclose(found[i], box, rtol=1e-3, atol=1e-2)]
+        assert same, f"no proposal is the original's number {rank}, {box}"
+        free.remove(same[0])
+
+
 def test_detections_are_the_originals(final, cascade, maps):
     with torch.no_grad():
         logits, deltas = cascade.rpn_head(maps)
         proposals = cascade.rpn_head.propose(logits, deltas, [IMAGE])
-        np.testing.assert_allclose(proposals[0], final["proposals"], rtol=1e-3, atol=1e-2)
+        check_proposals(proposals[0], final["proposals"])
         found = cascade.roi_head.detect(maps, proposals, [IMAGE], [IMAGE])
     check_found(final, "final", found[0], IMAGE)
 
@@ -183,8 +194,7 @@ def test_every_detector_agrees_on_a_batch_of_two_sizes(small_reference, kind):
         found = model.detect(batch, SMALL_SIZES, SMALL_SIZES)
         rescaled = model.detect(batch, SMALL_SIZES, SMALL_ORIGINALS)
     for i, size in enumerate(SMALL_SIZES):
-        wanted = small_reference[f"{kind}/{i}/proposals"]
-        np.testing.assert_allclose(proposals[i], wanted, rtol=1e-3, atol=1e-2)
+        check_proposals(proposals[i], small_reference[f"{kind}/{i}/proposals"])
         check_found(small_reference, f"{kind}/{i}", found[i], size)
         check_found(small_reference, f"{kind}/rescaled{i}", rescaled[i], SMALL_ORIGINALS[i])
     for case, truths in (("loss", SMALL_TRUTHS), ("loss_empty", (SMALL_TRUTHS[0], NOTHING))):
