@@ -11,21 +11,14 @@ from torch import Tensor, nn
 from dcls.depthwise import DepthwiseConv2d
 from dcls.errors import BackboneArgumentError
 from dcls.layers import Dcls2d
-from dcls.native.library import native_library
-from dcls.native.perceptron import PerceptronWeights, perceptron
+from dcls.perceptron import PerceptronLayers, perceptron_in_parts
 
 EPS = 1e-6
 """Added to the variance in every layer norm."""
 
 
-HIDDEN_BYTES = 8 * 2**20
-"""Hidden values of a perceptron that one thread computes at a time in inference. More leave the
-caches, and above 32 MiB every tensor is new memory from the system (see `benchmarks/README.md`)."""
-
 EXPANSION = 4
 """Hidden values of a perceptron per channel."""
-
-MOST_HIDDEN_BYTES = 24 * 2**20
 
 
 class DepthwiseSpec(NamedTuple):
@@ -113,48 +106,18 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         cells = self.norm(self.dwconv(x).permute(0, 2, 3, 1))
-        rows = self._rows_at_a_time(cells)
-        if rows is not None:
-            return self._in_parts(x.permute(0, 2, 3, 1), cells, rows).permute(0, 3, 1, 2)
-        result: Tensor = x + self.drop_path(self._perceptron(cells).permute(0, 3, 1, 2))
-        return result
-
-    def _perceptron(self, cells: Tensor) -> Tensor:
+        done = perceptron_in_parts(
+            cells,
+            x.permute(0, 2, 3, 1),
+            PerceptronLayers(self.pwconv1, self.act, self.pwconv2, self.gamma, self.drop_path),
+        )
+        if done is not None:
+            return done.permute(0, 3, 1, 2)
         cells = self.pwconv2(self.act(self.pwconv1(cells)))
-        return cells if self.gamma is None else self.gamma * cells
-
-    def _in_parts(self, residual: Tensor, cells: Tensor, rows: int) -> Tensor:
-        """The block's output (N, H, W, C), computed for `rows` cells at a time."""
-        flat, weights = cells.flatten(0, 2), self._native_weights()
-        if weights is not None and weights.suits(flat) and residual.is_contiguous():
-            return perceptron(flat, residual.flatten(0, 2), weights, rows).view_as(cells)
-        parts = torch.cat([self._perceptron(part) for part in torch.split(flat, rows)])
-        return residual + parts.view_as(cells)
-
-    def _native_weights(self) -> PerceptronWeights | None:
-        """What the compiled perceptron needs, unless a layer was exchanged or is watched."""
-        first, second, act = self.pwconv1, self.pwconv2, self.act
-        plain = type(first) is type(second) is nn.Linear and type(act) is nn.GELU
-        watched = any(
-            module._forward_hooks or module._forward_pre_hooks for module in (first, second, act)
-        )
-        if not plain or watched or act.approximate != "none" or native_library() is None:
-            return None
-        if torch.is_autocast_enabled("cpu"):
-            return None
-        return PerceptronWeights(
-            (first.weight, first.bias), (second.weight, second.bias), self.gamma
-        )
-
-    def _rows_at_a_time(self, cells: Tensor) -> int | None:
-        """Cells per call of the perceptron in inference on a CPU; None: all, in the plain way."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return None
-        transformed = torch._C._are_functorch_transforms_active()
-        if torch.is_grad_enabled() or self.training or transformed or cells.device.type != "cpu":
-            return None
-        size = min(MOST_HIDDEN_BYTES, HIDDEN_BYTES * torch.get_num_threads())
-        return max(1, size // (EXPANSION * cells.shape[-1] * cells.element_size()))
+        if self.gamma is not None:
+            cells = self.gamma * cells
+        result: Tensor = x + self.drop_path(cells.permute(0, 3, 1, 2))
+        return result
 
 
 def downsampling(in_channels: int, dims: Sequence[int], stem_stride: int) -> Iterator[nn.Module]:

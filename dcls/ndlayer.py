@@ -175,8 +175,10 @@ class DclsNd(nn.Module):
         """Convolve `x` (N, in, *spatial) with the constructed kernel."""
         kernel = self._kernel(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        if self.is_same_depthwise and x.dim() == 4:
-            return depthwise_conv2d(x, kernel, bias)
+        if self.is_same_depthwise:  # here alone the kernel may be cropped
+            if x.dim() == 4:
+                return depthwise_conv2d(x, kernel, bias)
+            return depthwise_conv2d(x.unsqueeze(0), kernel, bias).squeeze(0)
         padding = self.padding
         if self.padding_mode != "zeros":
             both_sides = [cells for cells in reversed(padding) for _ in range(2)]
@@ -194,6 +196,15 @@ class DclsNd(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: all but the kept kernel."""
         return self.__dict__ | {"_kept": KernelCache()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what a copy or pickle holds; older ones know of no kept kernel."""
+        super().__setstate__({"_kept": KernelCache()} | state)  # type: ignore[no-untyped-call]
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        self._kept.clear()  # moved to another device, a layer must not hold memory of the last one
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
 
     def _kernel(self, dtype: torch.dtype) -> Tensor:
         parameters = [p for p in (self.weight, self.P, self.SIG) if p is not None]

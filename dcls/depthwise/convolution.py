@@ -1,10 +1,13 @@
 """The convolution with its gradients, of any order, and the choice between the ways to compute it.
 
-Nothing is approximated: the sums are those of `conv2d`, in another order.
+Nothing is approximated: the sums are those of `conv2d`, in another order. Only with infinite values
+do cells of a kernel that are zero, or beside the map, make a difference: which of these products
+are added (as not a number) depends on the path.
 
 | case | path |
 | --- | --- |
-| not a CPU, float64, at most 9 taps, traced, exported, `torch.func` | `conv2d` as is |
+| not a CPU, float64, mixed types, nothing in it, at most 9 taps | `conv2d` as is |
+| traced, exported, `torch.func`, forward-mode derivatives | `conv2d` as is |
 | map of one pixel | product with the centre of the kernel |
 | a compiler is there | the kernels of `dcls.native`; small ones in channels_last by `onednn` |
 | else, with oneDNN | the forms of `onednn` |
@@ -21,6 +24,7 @@ from torch import Tensor, library
 
 from dcls.depthwise import onednn
 from dcls.errors import LayerArgumentError
+from dcls.execution import is_transformed
 from dcls.native import depthwise as native
 
 SPECIAL_TAPS = 9
@@ -55,7 +59,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
         return onednn.plain(x, weight, bias)
     _check_shapes(x, weight, bias)
     x, weight, bias = _autocast(x, weight, bias)
-    if not _is_fast(x, weight):
+    if not _is_fast(x, weight, bias):
         return onednn.plain(x, weight, bias)
     height, width = x.shape[2:]
     if height == width == 1:
@@ -171,16 +175,18 @@ def _is_native(x: Tensor) -> bool:
     return x.dtype == torch.float32 and native.is_available()
 
 
-def _is_fast(x: Tensor, weight: Tensor) -> bool:
+def _is_fast(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the paths of this file apply: elsewhere `conv2d` is the better or the only way."""
     return (
         x.device.type == "cpu"
         and x.dtype in FAST_DTYPES
         and x.dtype == weight.dtype
+        and (bias is None or (bias.dtype == x.dtype and bias.device == x.device))
+        and weight.device == x.device
         and x.numel() > 0
         and weight.shape[2] * weight.shape[3] > SPECIAL_TAPS
         and not torch.compiler.is_exporting()
-        and not torch._C._are_functorch_transforms_active()
+        and not is_transformed()
         and (onednn.HAS_ONEDNN or _is_native(x))
     )
 

@@ -1,11 +1,11 @@
 // Depthwise "same" convolution and its weight gradient for float32 on the CPU.
 //
-// Eight channels at a time are copied into planes with a border of zeros, so that neighbouring
+// Sixteen channels at a time are copied into planes with a border of zeros, so that neighbouring
 // cells of a row fill a vector whatever the memory layout. Taps of the kernel that are zero, or
 // that meet no cell of the map, are skipped: a bilinear kernel of 34 points has 136 taps at most,
 // of 289 cells. A tile of output cells stays in registers while the taps run past.
 //
-// Built by library.py and called by depthwise.py. No exceptions cross this interface and no global state is kept.
+// Built by library.py and called by depthwise.py, which checks types and shapes. No global state.
 
 #include <algorithm>
 #include <cstdint>

@@ -39,6 +39,9 @@ def correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    _check(x, weight, *(() if bias is None else (bias,)))
+    torch._check(weight.ndim == 4 and weight.shape[:2] == (x.shape[1], 1))
+    torch._check(bias is None or bias.shape == (x.shape[1],))
     y = torch.empty_like(x)
     weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
     _kernels().dcls_depthwise(
@@ -53,6 +56,8 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _correlate(x: Tensor, gradient: Tensor, size: tuple[int, int]) -> Tensor:
+    _check(x, gradient)
+    torch._check(x.shape == gradient.shape and x.is_contiguous() == gradient.is_contiguous())
     total = x.new_empty(x.shape[1], 1, *size)
     _kernels().dcls_depthwise_weight_gradient(
         x.data_ptr(),
@@ -93,6 +98,14 @@ def _gradient_flops(
 ) -> int:
     samples, channels, height, width = x
     return 2 * samples * channels * height * width * size[0] * size[1]
+
+
+def _check(x: Tensor, *others: Tensor) -> None:
+    """What the kernels take for granted: they read memory."""
+    dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
+    torch._check(x.ndim == 4 and dense, lambda: "expected (N, C, H, W), in one piece")
+    same = all(t.dtype == torch.float32 and t.is_cpu for t in (x, *others))
+    torch._check(same, lambda: "expected float32 on the CPU")
 
 
 def _kernels() -> ctypes.CDLL:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, library, nn
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional
 
 from dcls.depthwise import DepthwiseConv2d, convolution, depthwise_conv2d, onednn
@@ -320,6 +320,25 @@ def test_other_types_and_devices_are_left_to_conv2d() -> None:
     x, weight, _ = inputs
     with pytest.raises(RuntimeError, match="type"):
         depthwise_conv2d(x, weight.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_bias_of_another_type_is_refused_as_by_conv2d(dtype: torch.dtype) -> None:
+    x, weight, bias = random_inputs((2, 4, 9, 9), (17, 17))
+    with pytest.raises(RuntimeError, match="type"):
+        depthwise_conv2d(x, weight, bias.to(dtype))
+
+
+# As above.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_dual_numbers_keep_their_tangents() -> None:
+    x, weight, _ = random_inputs((1, 4, 8, 9), (11, 11))
+    tangent = torch.randn_like(x)
+    with forward_ad.dual_level():
+        y = depthwise_conv2d(forward_ad.make_dual(x, tangent), weight)
+        found = forward_ad.unpack_dual(y).tangent
+    assert found is not None
+    torch.testing.assert_close(found, depthwise_conv2d(tangent, weight))
 
 
 def test_repeated_runs_agree_to_the_bit() -> None:

@@ -3,10 +3,14 @@
 import copy
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import dcls
 from dcls import ndlayer
@@ -55,6 +59,18 @@ def _optimizer_step(layer: dcls.Dcls2d) -> None:
     torch.optim.AdamW(layer.parameters(), lr=0.1).step()
 
 
+def _fused_step(layer: dcls.Dcls2d) -> None:
+    with torch.enable_grad():
+        layer(X).square().sum().backward()
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()  # not counted either
+
+
+def _wrapped_anew(layer: dcls.Dcls2d) -> None:
+    layer.weight = nn.Parameter(layer.weight.data)
+    with torch.no_grad():
+        layer.weight.mul_(2)
+
+
 def _load(layer: dcls.Dcls2d) -> None:
     layer.load_state_dict({k: v + 0.1 for k, v in layer.state_dict().items()})
 
@@ -68,8 +84,7 @@ def _other_memory(layer: dcls.Dcls2d) -> None:
 
 
 def _written_through_data(layer: dcls.Dcls2d) -> None:
-    layer.weight.data.mul_(3)  # not counted by PyTorch: train() forgets the kernel
-    layer.train().eval()
+    layer.weight.data.mul_(3)  # not counted by PyTorch
 
 
 def _clamp(layer: dcls.Dcls2d) -> None:
@@ -86,6 +101,8 @@ def _widths(layer: dcls.Dcls2d) -> None:
 CHANGES = [
     _times_two_in_place,
     _optimizer_step,
+    _fused_step,
+    _wrapped_anew,
     _load,
     _another_parameter,
     _other_memory,
@@ -185,6 +202,58 @@ def test_replaced_tensors_of_a_functional_call() -> None:
         second = torch.func.functional_call(layer, other, (X,))
         assert not torch.equal(first, second)
         torch.testing.assert_close(layer(X), first)
+
+
+def test_a_single_picture_without_a_batch() -> None:
+    layer = layer_of("v0")
+    with torch.no_grad():
+        layer.P.div_(4)  # so that the kept kernel is cropped
+        wanted = layer.train()(X[:1])[0]
+        torch.testing.assert_close(layer.eval()(X[0]), wanted)
+    torch.testing.assert_close(layer(X[0]).detach(), wanted)
+
+
+# PyTorch's own forward mode compiles a script when it is first used.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_tangents_of_parameters_pass() -> None:
+    layer = layer_of()
+    with torch.no_grad(), forward_ad.dual_level():
+        dual = {"weight": forward_ad.make_dual(layer.weight.detach(), torch.ones(6, 1, 5))}
+        y = torch.func.functional_call(layer, dual, (X,))
+        assert forward_ad.unpack_dual(y).tangent is not None
+
+
+def test_faked_and_traced_calls() -> None:
+    layer = layer_of("v0")
+    with torch.no_grad():
+        graph = make_fx(layer)(X)
+        torch.testing.assert_close(graph(X), layer(X))
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            assert layer(mode.from_tensor(X)).shape == X.shape
+        torch.testing.assert_close(layer(X), fresh(layer))
+
+
+def test_state_of_a_release_without_it() -> None:
+    layer = layer_of()
+    state = {k: v for k, v in layer.__getstate__().items() if k != "_kept"}
+    other = dcls.Dcls2d.__new__(dcls.Dcls2d)
+    other.__setstate__(state)
+    with torch.no_grad():
+        torch.testing.assert_close(other(X), layer(X))
+
+
+def test_threads_share_a_layer() -> None:
+    layer = layer_of()
+    with torch.no_grad():
+        wanted = layer(X)
+    layer._kept.clear()
+
+    def call(_: int) -> Tensor:
+        with torch.no_grad():
+            return layer(X)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(y, wanted) for y in pool.map(call, range(40)))
 
 
 def test_shared_positions_that_another_layer_moves() -> None:

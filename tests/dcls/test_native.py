@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from dcls.depthwise import depthwise_conv2d
 from dcls.native import depthwise as native
 from dcls.native import library as built
-from dcls.native.library import find_compiler, native_library
+from dcls.native.library import find_compilers, native_library
 
-needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(not find_compilers(), reason="no C++ compiler")
 
 
 @pytest.fixture
@@ -35,7 +35,8 @@ def files(cache: Path) -> list[str]:
 @needs_compiler
 def test_it_is_built_once(cache: Path) -> None:
     assert native_library() is not None
-    (name,) = files(cache)
+    name, digest = files(cache)[::-1]
+    assert Path(name).with_suffix(".sha256").name == digest
     written = (cache / name).stat().st_mtime_ns
     native_library.cache_clear()
     assert native_library() is not None
@@ -46,7 +47,7 @@ def test_it_is_built_once(cache: Path) -> None:
 def test_two_that_build_at_once(cache: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(built._build, [cache / "both.so"] * 2))
-    assert files(cache) == ["both.so"]
+    assert files(cache) == ["both.sha256", "both.so"]
 
 
 def test_it_can_be_switched_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +59,7 @@ def test_it_can_be_switched_off(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_without_a_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
     monkeypatch.delenv("CXX", raising=False)
-    assert find_compiler() is None
+    assert not find_compilers()
     assert native_library() is None
     assert files(cache) == []
     x, weight = torch.randn(1, 3, 9, 9), torch.randn(3, 1, 9, 9)
@@ -67,16 +68,59 @@ def test_without_a_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-def test_a_compiler_that_fails(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_a_compiler_that_fails_says_why(
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("CXX", str(broken))
-    assert find_compiler() == str(broken)
-    assert native_library() is None
+    broken = program(tmp_path / "c++", "echo no OpenMP here >&2; exit 1")
+    monkeypatch.setattr(built, "COMPILERS", (str(broken),))
+    monkeypatch.delenv("CXX", raising=False)
+    with caplog.at_level("INFO"):
+        assert native_library() is None
     assert files(cache) == []
+    assert "no OpenMP here" in caplog.text
+
+
+@needs_compiler
+@pytest.mark.parametrize("script", ["exit 1", 'exec "$@"'])
+def test_cxx_with_arguments_comes_first_and_the_usual_ones_after_it(
+    script: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = " ".join(find_compilers()[0])
+    monkeypatch.setenv("CXX", f"{program(tmp_path / 'wrapper', script)} {compiler}")
+    assert find_compilers()[0] == [str(tmp_path / "wrapper"), compiler]
+    assert native_library() is not None
+
+
+@needs_compiler
+def test_a_file_cut_short_is_built_again(cache: Path) -> None:
+    assert native_library() is not None
+    (path,) = cache.glob("*.so")
+    whole = path.read_bytes()
+    path.unlink()  # the loaded one stays as it is
+    path.write_bytes(whole[: len(whole) // 2])
+    native_library.cache_clear()
+    assert native_library() is not None
+    assert path.stat().st_size == len(whole)
+
+
+@needs_compiler
+def test_a_folder_where_others_may_write_is_refused(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.mkdir()
+    cache.chmod(0o777)
+    with caplog.at_level("INFO"):
+        assert native_library() is None
+    assert "set DCLS_CACHE" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,23 +133,35 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("file", "right", "wrong", "said"),
     [
-        ("Vector{} + bias;", "Vector{} + bias + 1;"),
-        ("total += lanes[lane];", "total -= lanes[lane];"),
-        ('extern "C" {', "namespace hidden {"),
-        ("namespace {", "not C++ {"),
+        (0, "Vector{} + bias;", "Vector{} + bias + 1;", "something else"),
+        (0, "total += lanes[lane];", "total -= lanes[lane];", "something else"),
+        (0, 'extern "C" {', "namespace hidden {", "undefined symbol"),
+        (0, "namespace {", "not C++ {", "error"),
+        (1, "1.905947671e-01f", "1.915947671e-01f", "something else"),
+        (1, "y *= load_some(scale + c, count);", "", "something else"),
     ],
 )
 def test_wrong_kernels_are_not_used(
-    right: str, wrong: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: int,
+    right: str,
+    wrong: str,
+    said: str,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    text = built.SOURCES[0].read_text()
+    text = built.SOURCES[file].read_text()
     assert right in text
-    source = tmp_path / "depthwise.cpp"
+    source = tmp_path / "changed.cpp"
     source.write_text(text.replace(right, wrong, 1))
-    monkeypatch.setattr(built, "SOURCES", (source, *built.SOURCES[1:]))
-    assert native_library() is None
+    sources = [source if i == file else path for i, path in enumerate(built.SOURCES)]
+    monkeypatch.setattr(built, "SOURCES", tuple(sources))
+    with caplog.at_level("INFO"):
+        assert native_library() is None
+    assert said in caplog.text
 
 
 @pytest.fixture(params=[8, 16], scope="module")
@@ -113,7 +169,7 @@ def lanes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[int]:
     """The kernels for vectors of 8 numbers (AVX2) and of 16 (AVX-512), with bands of few rows."""
-    if find_compiler() is None:
+    if not find_compilers():
         pytest.skip("no C++ compiler")
     folder = tmp_path_factory.mktemp("lanes")
     source = folder / "depthwise.cpp"
@@ -185,6 +241,26 @@ def test_they_are_sound_operators() -> None:
         library.opcheck(
             torch.ops.dcls.depthwise_weight_gradient.default, (x, x, (5, 7)), test_utils=utils
         )
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("x", "weight", "bias"),
+    [
+        (torch.zeros(1, 3, 4, 4).double(), torch.zeros(3, 1, 3, 3), None),
+        (torch.zeros(1, 3, 4, 8)[..., ::2], torch.zeros(3, 1, 3, 3), None),
+        (torch.zeros(1, 3, 4, 4), torch.zeros(2, 1, 3, 3), None),
+        (torch.zeros(1, 3, 4, 4), torch.zeros(3, 1, 3, 3), torch.zeros(1)),
+        (torch.zeros(1, 3, 4, 4), torch.zeros(3, 1, 3, 3), torch.zeros(3).double()),
+    ],
+)
+def test_the_operators_read_only_what_they_can(
+    x: Tensor, weight: Tensor, bias: Tensor | None
+) -> None:
+    with pytest.raises(RuntimeError):
+        torch.ops.dcls.depthwise(x, weight, bias)
+    with pytest.raises(RuntimeError):
+        torch.ops.dcls.depthwise_weight_gradient(x, torch.zeros(1, 3, 5, 4), (3, 3))
 
 
 @needs_compiler

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
-from dcls import blocks
+from dcls import perceptron as parts
 from dcls.blocks import Block, DepthwiseSpec
 from dcls.native import perceptron as native
 from dcls.native.library import native_library
@@ -18,7 +19,7 @@ SPEC = DepthwiseSpec(kernel_size=7)
 @pytest.fixture(params=["native", "plain"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "plain":
-        monkeypatch.setattr(blocks, "native_library", lambda: None)
+        monkeypatch.setattr(parts, "native_library", lambda: None)
     elif native_library() is None:
         pytest.skip("no C++ compiler")
     return str(request.param)
@@ -34,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(cells))
         return function(cells, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(blocks, "perceptron", counted)
+    monkeypatch.setattr(native, "perceptron", counted)
     return counts
 
 
@@ -75,7 +76,7 @@ def test_it_is_the_formula(
     hidden_bytes: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blocks, "HIDDEN_BYTES", hidden_bytes)
+    monkeypatch.setattr(parts, "HIDDEN_BYTES", hidden_bytes)
     block, x = block_of(channels, scale), pictures(channels, last)
     with torch.no_grad():
         y = block(x)
@@ -83,8 +84,7 @@ def test_it_is_the_formula(
     assert (y - wanted).abs().max() < 3e-6 * wanted.abs().max()
     with torch.enable_grad():
         torch.testing.assert_close(y, block(x).detach(), atol=1e-5, rtol=1e-5)
-    form = torch.channels_last if last else torch.contiguous_format
-    assert y.is_contiguous(memory_format=form) or not last
+    assert not last or y.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.skipif(native_library() is None, reason="no C++ compiler")
@@ -103,6 +103,12 @@ class TestWhenTheKernelsAreUsed:
             lambda block: setattr(block, "act", nn.GELU("tanh")),
             lambda block: setattr(block, "act", nn.ReLU()),
             lambda block: setattr(block, "pwconv1", nn.Sequential(block.pwconv1)),
+            lambda block: setattr(block, "drop_path", nn.Sigmoid()),
+            lambda block: setattr(block, "gamma", nn.Parameter(torch.full((1,), 0.5))),
+            lambda block: setattr(block.pwconv1, "bias", nn.Parameter(torch.full((1,), 0.5))),
+            lambda block: setattr(block.pwconv2, "bias", None),
+            lambda block: setattr(block.act, "forward", torch.sigmoid),
+            lambda block: block.drop_path.train(),
         ],
     )
     def test_not_for_another_block(
@@ -110,8 +116,12 @@ class TestWhenTheKernelsAreUsed:
     ) -> None:
         block, x = block_of(), pictures()
         change(block)
+        x = x.to(block.norm.weight.dtype)
+        torch.manual_seed(0)
+        wanted = block(x).detach()
+        torch.manual_seed(0)
         with torch.no_grad():
-            block(x.to(block.norm.weight.dtype))
+            torch.testing.assert_close(block(x), wanted, atol=1e-5, rtol=1e-5)
         assert calls == []
 
     def test_not_with_gradients(self, calls: list[int]) -> None:
@@ -133,8 +143,28 @@ class TestWhenTheKernelsAreUsed:
         block.act.register_forward_hook(lambda module, inputs, y: seen.append(y.shape))
         with torch.no_grad():
             block(x)
+            handle = nn.modules.module.register_module_forward_hook(
+                lambda module, inputs, y: seen.append(type(module))
+            )
+            try:
+                block_of()(x)
+            finally:
+                handle.remove()
         assert calls == []
-        assert seen == [(3 * 9 * 7, 64)]
+        assert seen[0] == (3, 9, 7, 64)
+        assert {nn.Linear, nn.GELU} <= set(seen[1:])
+
+    @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+    def test_not_where_tensors_are_more_than_values(self, calls: list[int]) -> None:
+        block, x = block_of(), pictures()
+        with torch.no_grad():
+            wanted = block(x)
+            calls.clear()
+            torch.testing.assert_close(torch.func.vmap(block)(x.unsqueeze(0))[0], wanted)
+            with forward_ad.dual_level():
+                y = block(forward_ad.make_dual(x, torch.ones_like(x)))
+                assert forward_ad.unpack_dual(y).tangent is not None
+        assert calls == []
 
 
 @pytest.mark.skipif(native_library() is None, reason="no C++ compiler")
