@@ -9,7 +9,7 @@ are added (as not a number) depends on the path.
 | not a CPU, float64, mixed types, nothing in it, at most 9 taps | `conv2d` as is |
 | traced, exported, `torch.func`, forward-mode derivatives | `conv2d` as is |
 | map of one pixel | product with the centre of the kernel |
-| a compiler is there | the kernels of `dcls.native`; small ones in channels_last by `onednn` |
+| a compiler is there | kernels of `dcls.native`; up to 7x7, and on maps below 7x7, `onednn` |
 | else, with oneDNN | the forms of `onednn` |
 
 The input gradient is the same convolution with the kernel turned round. float16 and bfloat16 are
@@ -31,7 +31,10 @@ SPECIAL_TAPS = 9
 """Up to 3x3 PyTorch has special kernels for all passes."""
 
 ONEDNN_TAPS = 49
-"""Up to 7x7, oneDNN's channels_last kernel is as fast as the native one, which copies."""
+"""Up to 7x7, oneDNN's kernels are as fast as the native one, which copies."""
+
+NATIVE_SIDE = 7
+"""On smaller maps the vectors of the native kernels are mostly empty: oneDNN is quicker there."""
 
 HALF_DTYPES = (torch.bfloat16, torch.float16)
 FAST_DTYPES = (torch.float32, *HALF_DTYPES)
@@ -134,7 +137,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             y = _convolve(_widened(x), _widened(weight), None if bias is None else _widened(bias))
         return y.to(x.dtype)
     taps = weight.shape[2] * weight.shape[3]
-    if not _is_native(x) or (taps <= ONEDNN_TAPS and _is_channels_last(x)):
+    if not _is_native(x) or (taps <= ONEDNN_TAPS and onednn.HAS_ONEDNN):
         return onednn.convolve(x, weight, bias)
     return native.convolve(x if _is_channels_last(x) else x.contiguous(), weight, bias)
 
@@ -172,7 +175,9 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _is_native(x: Tensor) -> bool:
-    return x.dtype == torch.float32 and native.is_available()
+    if x.dtype != torch.float32 or not native.is_available():
+        return False
+    return min(x.shape[2], x.shape[3]) >= NATIVE_SIDE or not onednn.HAS_ONEDNN
 
 
 def _is_fast(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:

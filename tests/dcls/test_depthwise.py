@@ -142,6 +142,38 @@ def test_the_paths_of_onednn_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert paths((1, 4, 3, 3), 17, "channels_last") == [((17, 17), True)]
 
 
+@pytest.mark.parametrize("way", ["native"], indirect=True)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "expected"),
+    [
+        ((2, 4, 14, 12), 17, ["convolve", "convolve", "correlate"]),
+        ((2, 4, 7, 7), 17, ["convolve", "convolve", "correlate"]),
+        ((2, 4, 14, 12), 7, ["correlate"]),  # oneDNN's kernel is as fast
+        ((2, 4, 6, 12), 17, []),  # vectors would be mostly empty
+    ],
+)
+def test_the_native_paths_are_taken(
+    shape: tuple[int, ...],
+    kernel: int,
+    expected: list[str],
+    layout: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    for name in ("convolve", "correlate"):
+        function = getattr(native, name)
+
+        def recorded(*args: Any, name: str = name, function: Any = function) -> Tensor:
+            calls.append(name)
+            result: Tensor = function(*args)
+            return result
+
+        monkeypatch.setattr(native, name, recorded)
+    all_passes(depthwise_conv2d, random_inputs(shape, (kernel, kernel), layout))
+    assert calls == expected
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("shape", "kernel_size"), [((2, 2, 4, 5), (5, 5)), ((3, 2, 2, 12), (5, 3))]
