@@ -14,8 +14,6 @@ from dcls.ndlayer import DclsNd
 from tasks.training.optimization import build_optimizer, parameter_groups
 from tasks.training.task import Task
 
-_STANDSTILL = 1e-12
-
 
 @dataclass
 class Model:
@@ -50,13 +48,17 @@ class Model:
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """That of group `optim`, with rates so small that the weights stay: a step costs as ever.
+        """That of group `optim`, with rates of 0: a step costs as ever, but the weights stay.
 
-        What is timed must not drift towards losses that are no numbers. Layer decay, which only
-        sorts the parameters into more groups, is left out.
+        What is timed must not drift towards losses that are no numbers, nor the zeros of a folded
+        kernel fill up between two timings of its inference. Layer decay, which only sorts the
+        parameters into more groups, is left out.
         """
-        settings = replace(self.task.optimization, lr=_STANDSTILL, weight_decay=0.0, layer_decay=1)
-        return build_optimizer(parameter_groups(self.task, settings, {}), settings)
+        settings = replace(self.task.optimization, weight_decay=0.0, layer_decay=1)
+        optimizer = build_optimizer(parameter_groups(self.task, settings, {}), settings)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        return optimizer
 
     def in_variant(self, variant: str) -> "Model":
         """A copy in another variant.

@@ -21,7 +21,8 @@ Peak memory is what PyTorch holds at most during a step above what it held befor
 gradients and buffers, without parameters, the optimizer's state and the batch; on a processor
 without the scratch memory of libraries. Multiply-adds are those of convolutions and matrix products
 in one forward pass of one image, the construction of kernels from points among them. A training
-step is the task's loss, its gradients, and the optimizer's update."""
+step is the task's loss, its gradients, and the optimizer's update at a rate of 0: the zeros of a
+folded kernel, which compiled kernels skip, stay zeros, though training would fill them."""
 
 
 def headline_table(findings: Findings) -> Table:

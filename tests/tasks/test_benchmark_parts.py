@@ -1,6 +1,7 @@
 """The parts of a benchmark by hand: turns, percentiles, memory, counts, positions, layers."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tasks.benchmark.models import Model, learned_layers, spread_positions
 from tasks.benchmark.pictures import RandomPictures, training_batch
 from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
 from tasks.benchmark.statistics import Latency, relative_throughput
+from tasks.benchmark.steps import TrainingStep
 from tasks.benchmark.timing import burst_length, time_by_turns, using_threads, warm_up
 from tasks.errors import SettingError
 
@@ -277,6 +279,22 @@ def test_a_model_that_is_folded_says_the_same(build_tiny):
     assert not learned_layers(folded.task)
     torch.testing.assert_close(folded.network(x), plain.network(x), atol=1e-5, rtol=1e-4)
     assert learned_layers(task), "the original is left as it is"
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+def test_timed_training_leaves_the_weights_and_the_zeros_of_folded_kernels(build_tiny):
+    benchmark: Benchmark = build_tiny()
+    (task,) = benchmark.tasks.values()
+    model = Model("tiny", "plain", task).in_variant("folded")
+    before = {name: value.clone() for name, value in model.task.named_parameters()}
+    assert any((value == 0).any() for name, value in before.items() if "dwconv.weight" in name)
+    batch = training_batch("cls", 2, 32, benchmark.data, torch.Generator().manual_seed(0))
+    step = TrainingStep(model, batch, nullcontext)
+    step()
+    step()
+    assert all(torch.equal(value, before[n]) for n, value in model.task.named_parameters())
+    state = model.optimizer.state[model.task.backbone.stages[0][0].dwconv.weight]
+    assert state["exp_avg"].abs().sum() > 0, "the optimizer did its work"
 
 
 @pytest.fixture
