@@ -50,7 +50,7 @@ class PerceptronLayers(NamedTuple):
 
 
 def perceptron_in_parts(cells: Tensor, residual: Tensor, layers: PerceptronLayers) -> Tensor | None:
-    """What is added to `residual`, and the sum, for inference on a CPU.
+    """A block's output, `residual` plus the perceptron of `cells`, for inference on a CPU.
 
     Args:
         cells: (N, H, W, C), normed.
