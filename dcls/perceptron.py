@@ -10,7 +10,7 @@ from torch.nn.modules import module as module_globals
 
 from dcls.execution import is_plain_eager
 from dcls.native import perceptron as native
-from dcls.native.library import native_library
+from dcls.native.kernels import native_library
 
 HIDDEN_BYTES = 8 * 2**20
 """Hidden values that one thread computes at a time (see `benchmarks/README.md`): more leave the

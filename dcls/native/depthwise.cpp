@@ -5,7 +5,7 @@
 // that meet no cell of the map, are skipped: a bilinear kernel of 34 points has 136 taps at most,
 // of 289 cells. A tile of output cells stays in registers while the taps run past.
 //
-// Built by library.py and called by depthwise.py, which checks types and shapes. No global state.
+// Built by kernels.py and called by depthwise.py, which checks types and shapes. No global state.
 
 #include <algorithm>
 #include <cstdint>

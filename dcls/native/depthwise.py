@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
 
-from dcls.native.library import NUMBER, native_library
+from dcls.native.kernels import NUMBER, native_library
 
 library.define("dcls::depthwise", "(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 library.define(

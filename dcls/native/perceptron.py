@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dcls.native.library import native_library
+from dcls.native.kernels import native_library
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,13 @@ from torch.nn import functional
 from dcls import perceptron as parts
 from dcls.blocks import Block, DepthwiseSpec
 from dcls.native import perceptron as native
-from dcls.native.library import native_library
+from dcls.native.kernels import native_library
 
 SPEC = DepthwiseSpec(kernel_size=7)
+# Without them the plain way is taken, which `test_it_is_the_formula` tests on every machine.
+needs_kernels = pytest.mark.skipif(
+    native_library() is None, reason="no C++ compiler: the kernels cannot be built"
+)
 
 
 @pytest.fixture(params=["native", "plain"])
@@ -87,7 +91,7 @@ def test_it_is_the_formula(
     assert not last or y.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.skipif(native_library() is None, reason="no C++ compiler")
+@needs_kernels
 class TestWhenTheKernelsAreUsed:
     def test_in_inference(self, calls: list[int]) -> None:
         block, x = block_of(), pictures()
@@ -167,7 +171,7 @@ class TestWhenTheKernelsAreUsed:
         assert calls == []
 
 
-@pytest.mark.skipif(native_library() is None, reason="no C++ compiler")
+@needs_kernels
 @pytest.mark.parametrize("columns", [1, 8, 19])
 def test_gelu_by_float64(columns: int) -> None:
     kernels = native_library()
