@@ -77,6 +77,14 @@ def symmetric_crop(kernel: Tensor, room: Sequence[int]) -> Tensor:
     return kernel
 
 
+def resized(kernel: Tensor, height: int, width: int) -> Tensor:
+    """Cut to, or filled with zeros up to, a size of the same parity around the same centre."""
+    rows, columns = (height - kernel.shape[2]) // 2, (width - kernel.shape[3]) // 2
+    if rows == columns == 0:
+        return kernel
+    return F.pad(kernel, (columns, columns, rows, rows))
+
+
 def _scattered_kernel(weight: Tensor, positions: Tensor, size: tuple[int, ...]) -> Tensor:
     """Kernel of `v0` by adding each point's 2^axes taps at their places."""
     # Two cells more on each side take the taps that fall outside; they are cut off at the end.

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dcls.depthwise.convolution import check_odd, depthwise_conv2d
+from dcls.depthwise.arguments import check_odd
+from dcls.depthwise.convolution import depthwise_conv2d
 from dcls.errors import LayerArgumentError
 
 

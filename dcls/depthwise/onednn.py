@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dcls.kernel import resized
+
 WIDEST_BLOCKED = 13 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 9
 """Contiguous kernels up to this width run in oneDNN's blocked layout, wider ones far slower."""
 
@@ -53,12 +55,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     height = min(weight.shape[2], 2 * x.shape[2] - 1)
     width = min(weight.shape[3], 2 * x.shape[3] - 1)
     if not channels_last and width <= WIDEST_BLOCKED:
-        return plain(x.contiguous(), _resized(weight, height, width), bias)
+        return plain(x.contiguous(), resized(weight, height, width), bias)
     if WORTH_CUTTING * height * width > weight.shape[2] * weight.shape[3]:
         height, width = weight.shape[2:]
     if width in SLOW_WIDTHS:
         width += 2
-    weight = _resized(weight, height, width)
+    weight = resized(weight, height, width)
     y = plain(x.contiguous(memory_format=torch.channels_last), weight, bias)
     return y if channels_last else y.contiguous()
 
@@ -69,7 +71,7 @@ def correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
     lags = (min(height // 2, x.shape[2] - 1), min(width // 2, x.shape[3] - 1))
     chunks = zip(torch.split(x, size), torch.split(gradient, size), strict=True)
     total = torch.stack([_correlate_chunk(*chunk, lags) for chunk in chunks]).sum(0)
-    return _resized(total.unsqueeze(1), height, width)
+    return resized(total.unsqueeze(1), height, width)
 
 
 def _correlate_chunk(x: Tensor, gradient: Tensor, lags: tuple[int, int]) -> Tensor:
@@ -91,11 +93,3 @@ def _correlate_chunk(x: Tensor, gradient: Tensor, lags: tuple[int, int]) -> Tens
         groups=groups,
     )
     return correlations.reshape(samples, channels, *correlations.shape[2:]).sum(0)
-
-
-def _resized(kernel: Tensor, height: int, width: int) -> Tensor:
-    """Cut to, or filled with zeros up to, a size of the same parity around the same centre."""
-    rows, columns = (height - kernel.shape[2]) // 2, (width - kernel.shape[3]) // 2
-    if rows == columns == 0:
-        return kernel
-    return functional.pad(kernel, (columns, columns, rows, rows))

@@ -7,6 +7,7 @@ from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
 
 from dcls.native.kernels import NUMBER, native_library
+from dcls.operator_flops import convolution_flops, weight_gradient_flops
 
 library.define("dcls::depthwise", "(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 library.define(
@@ -69,6 +70,8 @@ def _correlate(x: Tensor, gradient: Tensor, size: tuple[int, int]) -> Tensor:
     return total
 
 
+register_flop_formula(torch.ops.dcls.depthwise)(convolution_flops)
+register_flop_formula(torch.ops.dcls.depthwise_weight_gradient)(weight_gradient_flops)
 library.impl("dcls::depthwise", "CPU", _convolve)
 library.impl("dcls::depthwise_weight_gradient", "CPU", _correlate)
 
@@ -81,23 +84,6 @@ def _(x: Tensor, _weight: Tensor, _bias: Tensor | None) -> Tensor:
 @library.register_fake("dcls::depthwise_weight_gradient")  # type: ignore[untyped-decorator]
 def _(x: Tensor, _gradient: Tensor, size: tuple[int, int]) -> Tensor:
     return x.new_empty(x.shape[1], 1, *size)
-
-
-@register_flop_formula(torch.ops.dcls.depthwise)
-def _convolution_flops(
-    x: tuple[int, ...], weight: tuple[int, ...], _bias: object, **_: object
-) -> int:
-    """Of the dense kernel, as PyTorch counts a convolution."""
-    samples, channels, height, width = x
-    return 2 * samples * channels * height * width * weight[2] * weight[3]
-
-
-@register_flop_formula(torch.ops.dcls.depthwise_weight_gradient)
-def _gradient_flops(
-    x: tuple[int, ...], _gradient: tuple[int, ...], size: tuple[int, int], **_: object
-) -> int:
-    samples, channels, height, width = x
-    return 2 * samples * channels * height * width * size[0] * size[1]
 
 
 def _check(x: Tensor, *others: Tensor) -> None:

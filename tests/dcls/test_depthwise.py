@@ -11,7 +11,7 @@ from torch import Tensor, library, nn
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional
 
-from dcls.depthwise import DepthwiseConv2d, convolution, depthwise_conv2d, onednn
+from dcls.depthwise import DepthwiseConv2d, convolution, depthwise_conv2d, onednn, paths
 from dcls.errors import LayerArgumentError
 from dcls.native import depthwise as native
 
@@ -184,7 +184,7 @@ def test_first_and_second_derivatives(
     kernel_size: tuple[int, int],
     layout: str,
 ) -> None:
-    monkeypatch.setattr(convolution, "FAST_DTYPES", (torch.float64,))
+    monkeypatch.setattr(paths, "FAST_DTYPES", (torch.float64,))
     monkeypatch.setattr(onednn, "CHUNK_ELEMENTS", 2 * 2 * 4 * 5)
     inputs = tuple(
         tensor.double().requires_grad_() for tensor in random_inputs(shape, kernel_size, layout)

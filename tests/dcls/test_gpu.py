@@ -1,0 +1,368 @@
+"""The Triton kernels: interpreted on the CPU where there is no GPU, against float64."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, library
+from torch.distributed import destroy_process_group, init_process_group
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.flop_counter import FlopCounterMode
+
+import dcls
+from dcls.depthwise import depthwise_conv2d, paths
+from dcls.errors import LayerArgumentError
+from dcls.gpu import records
+from dcls.gpu.availability import obstacle
+from dcls.gpu.records import Win
+from dcls.gpu.tiling import tiling_of
+from dcls.native import depthwise as native
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+# (N, C, H, W), (KH, KW)
+SIZES = [
+    ((2, 2, 33, 56), (17, 17)),  # several tiles in both directions
+    ((1, 3, 28, 28), (17, 17)),  # one tile across
+    ((2, 2, 14, 14), (17, 17)),  # one tile
+    ((9, 3, 7, 7), (17, 17)),  # map smaller than half the kernel
+    ((2, 2, 9, 70), (31, 31)),  # the widest kernel
+    ((3, 2, 40, 5), (31, 3)),
+    ((2, 2, 5, 40), (3, 31)),
+    ((40, 2, 2, 3), (7, 7)),  # several blocks of samples
+    ((2, 4, 1, 1), (17, 17)),  # one pixel
+    ((2, 3, 1, 9), (17, 5)),
+    ((2, 1, 12, 1), (3, 17)),
+]
+
+try:
+    importable = obstacle(DEVICE) is None
+except RuntimeError:
+    importable = False
+pytestmark = pytest.mark.skipif(not importable, reason="no Triton for this machine")
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here is computed by the kernels, unless a test sets another backend."""
+    monkeypatch.setattr(dcls.depthwise, "backend", "triton")
+
+
+def reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    return functional.conv2d(x, weight, bias, padding=padding, groups=x.shape[1])
+
+
+def random_inputs(
+    shape: tuple[int, ...], kernel_size: tuple[int, int], layout: str, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    tensors = (torch.randn(shape), torch.randn(shape[1], 1, *kernel_size), torch.randn(shape[1]))
+    x, weight, bias = (tensor.to(DEVICE, dtype) for tensor in tensors)
+    return x.contiguous(memory_format=LAYOUTS[layout]), weight, bias
+
+
+def all_passes(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Output and the gradients to all inputs."""
+    inputs = tuple(tensor.detach().requires_grad_() for tensor in inputs)
+    y = function(*inputs)
+    # Whole numbers, the same in every type.
+    gradient = torch.randint(-3, 4, y.shape, generator=torch.Generator().manual_seed(1))
+    return (y.detach(), *torch.autograd.grad(y, inputs, gradient.to(y)))
+
+
+def assert_as_float64(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Every pass within the rounding of the type, relative to the root of the squares' sum."""
+    found = all_passes(depthwise_conv2d, inputs)
+    wanted = all_passes(reference, tuple(tensor.double() for tensor in inputs))
+    # A GPU rounds to the nearest, Triton's interpreter cuts bfloat16 off.
+    share = max(torch.finfo(inputs[0].dtype).eps, 2e-6)
+    for name, a, b in zip(("y", "x", "weight", "bias"), found, wanted, strict=False):
+        assert (a.shape, a.dtype) == (b.shape, inputs[0].dtype), name
+        assert (a.double() - b).norm() <= share * b.norm(), name
+    return found
+
+
+@pytest.mark.parametrize(
+    ("layout", "dtype"),
+    [
+        ("contiguous", torch.float32),
+        ("channels_last", torch.float16),
+        ("channels_last", torch.bfloat16),
+    ],
+)
+@pytest.mark.parametrize(("shape", "kernel_size"), SIZES)
+def test_all_passes_match_float64(
+    shape: tuple[int, ...], kernel_size: tuple[int, int], layout: str, dtype: torch.dtype
+) -> None:
+    inputs = random_inputs(shape, kernel_size, layout, dtype)
+    for tensor in assert_as_float64(inputs)[:2]:  # output and input gradient
+        assert tensor.is_contiguous(memory_format=LAYOUTS[layout])
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 36), st.integers(1, 36)),
+    st.tuples(st.integers(1, 15), st.integers(1, 15)),
+    st.sampled_from(list(LAYOUTS)),
+    st.sampled_from(DTYPES),
+)
+def test_any_size(
+    shape: tuple[int, ...], reach: tuple[int, int], layout: str, dtype: torch.dtype
+) -> None:
+    kernel_size = (2 * reach[0] + 1, 2 * reach[1] + 1)
+    assert_as_float64(random_inputs(shape, kernel_size, layout, dtype))
+
+
+def test_inputs_in_any_strides() -> None:
+    storage = torch.randn(4, 8, 22, 24, device=DEVICE)
+    x = storage[::2, 1::2, 2:18, 3:20].transpose(2, 3)
+    weight = torch.randn(7, 9, 1, 4, device=DEVICE).permute(3, 2, 0, 1)
+    assert_as_float64((x, weight, torch.randn(8, device=DEVICE)[::2]))
+    expanded = x[:1].expand(3, -1, -1, -1)
+    assert_as_float64((expanded, weight, torch.randn(1, device=DEVICE).expand(4)))
+
+
+def test_many_maps() -> None:
+    samples, channels = (32_768, 65_537) if DEVICE == "cuda" else (1_024, 65)
+    assert_as_float64(random_inputs((samples, 2, 2, 2), (3, 3), "contiguous", torch.float32))
+    assert_as_float64(random_inputs((1, channels, 2, 2), (3, 3), "contiguous", torch.float32))
+
+
+def test_offsets_beyond_32_bits() -> None:
+    from dcls.gpu.launches import convolution_launch, toeplitz_launch
+
+    # As if there were 2^30 channels, of which the programs of the first one alone are run: the
+    # second sample starts at cell 2^31. Pages that nobody touches take no memory.
+    shape, stride = (2, 1, 1, 2), 2**31
+    x, y = (torch.empty(stride + 2, dtype=torch.float16, device=DEVICE) for _ in range(2))
+    for tensor in (x, y):
+        tensor[[0, 1, stride, stride + 1]] = torch.tensor([1.0, 2, 3, 4]).to(tensor)
+    weight = torch.ones(1, 1, 1, 3, dtype=torch.float16, device=DEVICE)
+    tiling = tiling_of(1, 2, 1, 3)
+    matrices = weight.new_empty(1, 1 + 2 * tiling.rows - 2, tiling.span, tiling.columns)
+    toeplitz_launch(weight, matrices, tiling).run()
+    small = torch.empty(shape, dtype=torch.float16, device=DEVICE)
+    launch = convolution_launch(small, matrices, None, small, tiling, (1, 3))
+    arguments = launch.arguments | {"x": x, "y": y, "channels": 2**30}
+    dataclasses.replace(launch, arguments=arguments).run()
+    assert y[[0, 1, stride, stride + 1]].tolist() == [3, 3, 7, 7]
+
+
+def test_more_cells_than_tiles_can_be_numbered_are_left_to_conv2d() -> None:
+    x = torch.empty(2**29, 1, 2, 2, device="meta")
+    assert not paths._uses_triton(x, torch.empty(1, 1, 3, 3, device="meta"), "triton")
+
+
+def test_a_penalty_on_gradients_trains() -> None:
+    def second(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x, weight, _ = (tensor.detach().requires_grad_() for tensor in inputs)
+        loss = function(x, weight, None).square().sum()
+        gradients = torch.autograd.grad(loss, (x, weight), create_graph=True)
+        penalty = torch.stack([gradient.square().sum() for gradient in gradients]).sum()
+        return torch.autograd.grad(penalty, (x, weight))
+
+    inputs = random_inputs((2, 3, 8, 9), (11, 11), "channels_last", torch.float32)
+    wanted = second(reference, tuple(tensor.double() for tensor in inputs))
+    for a, b in zip(second(depthwise_conv2d, inputs), wanted, strict=True):
+        assert (a.double() - b).norm() <= 3e-6 * b.norm()
+
+
+def test_repeated_runs_agree_to_the_bit() -> None:
+    inputs = random_inputs((9, 2, 14, 14), (17, 17), "channels_last", torch.bfloat16)
+    first, second = (all_passes(depthwise_conv2d, inputs) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_operators_are_sound() -> None:
+    x, weight, bias = random_inputs((3, 4, 9, 10), (7, 5), "contiguous", torch.float32)
+    depthwise_conv2d(x, weight, bias)  # defines them
+    library.opcheck(torch.ops.dcls.triton_depthwise.default, (x, weight, bias))
+    library.opcheck(torch.ops.dcls.triton_depthwise.default, (x, weight, None))
+    operator = torch.ops.dcls.triton_depthwise_weight_gradient.default
+    library.opcheck(operator, (x, torch.randn_like(x), (7, 5)))
+    with pytest.raises(RuntimeError, match="contiguous and not empty"):
+        torch.ops.dcls.triton_depthwise(x[:, :, :, ::2], weight, bias)
+    with pytest.raises(RuntimeError, match="one type"):
+        torch.ops.dcls.triton_depthwise(x, weight.half(), bias)
+
+
+def test_operations_are_those_of_dense_kernels() -> None:
+    inputs = random_inputs((2, 3, 9, 10), (7, 7), "contiguous", torch.float32)
+    with FlopCounterMode(display=False) as counter:
+        all_passes(depthwise_conv2d, inputs)
+    assert counter.get_total_flops() == 3 * 2 * 2 * 3 * 9 * 10 * 7 * 7  # three passes
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_is_that_of_conv2d(dtype: torch.dtype) -> None:
+    inputs = random_inputs((2, 4, 9, 9), (7, 7), "channels_last", torch.float32)
+    with torch.autocast(DEVICE, dtype=dtype):
+        found, wanted = all_passes(depthwise_conv2d, inputs), all_passes(reference, inputs)
+    assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in wanted]
+    for a, b in zip(found, wanted, strict=True):
+        assert (a - b).double().norm() <= 2 * torch.finfo(dtype).eps * b.double().norm()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_compiles_to_one_graph_of_any_batch_size(layout: str) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(depthwise_conv2d, backend="aot_eager", fullgraph=True, dynamic=True)
+    for batch in (2, 3, 5):
+        inputs = random_inputs((batch, 4, 7, 6), (5, 5), layout, torch.float32)
+        with torch.compiler.set_stance("default" if batch == 2 else "fail_on_recompile"):
+            found = all_passes(compiled, inputs)
+        for a, b in zip(found, all_passes(depthwise_conv2d, inputs), strict=True):
+            assert torch.equal(a, b)
+    torch.compiler.reset()
+
+
+@pytest.fixture
+def process_group() -> Iterator[None]:
+    store = torch.distributed.HashStore()
+    init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_trains_in_a_distributed_model() -> None:
+    layer = dcls.DepthwiseConv2d(3, 3, 7, padding=3, groups=3, device=DEVICE)
+    x = torch.randn(2, 3, 9, 9, device=DEVICE)
+    DistributedDataParallel(layer)(x).square().sum().backward()
+    wanted = torch.autograd.grad(layer(x).square().sum(), list(layer.parameters()))
+    for parameter, gradient in zip(layer.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need a GPU")
+def test_replays_in_a_cuda_graph() -> None:
+    inputs = random_inputs((4, 8, 14, 14), (17, 17), "channels_last", torch.bfloat16)
+    with torch.no_grad():
+        depthwise_conv2d(*inputs)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = depthwise_conv2d(*inputs)
+        inputs[0].copy_(torch.randn_like(inputs[0]))
+        graph.replay()
+        assert torch.equal(y, depthwise_conv2d(*inputs))
+
+
+@pytest.mark.parametrize("name", ["tritn", None])
+def test_an_unknown_backend(monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
+    monkeypatch.setattr(dcls.depthwise, "backend", name)
+    with pytest.raises(LayerArgumentError, match=r"expected one of auto, torch, triton"):
+        depthwise_conv2d(torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5))
+
+
+def test_without_a_gpu_the_setting_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.raises(LayerArgumentError, match=r"device 'cpu'.*TRITON_INTERPRET=1.*'auto'"):
+        depthwise_conv2d(torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5))
+
+
+def test_without_triton_the_setting_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(LayerArgumentError, match="Triton is not installed"):
+        depthwise_conv2d(torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5))
+
+
+@pytest.mark.parametrize(
+    ("capability", "message"), [((7, 5), "capability 7.5, expected 8.0"), ((9, 0), None)]
+)
+def test_old_gpus_are_named(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], message: str | None
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    found = obstacle("cuda")
+    assert (found is None) if message is None else (found is not None and message in found)
+
+
+def test_torch_means_pytorchs_operators_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dcls.depthwise, "backend", "torch")
+    for module in (native, pytest.importorskip("dcls.gpu.operators")):
+        for name in ("convolve", "correlate"):
+            monkeypatch.setattr(module, name, lambda *_: pytest.fail("not asked for"))
+    assert_as_float64(random_inputs((2, 2, 14, 14), (17, 17), "channels_last", torch.float32))
+
+
+def test_auto_takes_them_where_a_win_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    win = Win("A GPU", "9.0", "float32", "channels_last", 400, 14, 14, 17, 17, 2.0, 3.0)
+    slow = win._replace(layout="contiguous", training=0.9)
+    monkeypatch.setattr(records, "wins", lambda: (slow, win))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    weight = torch.zeros(50, 1, 17, 17)
+
+    def is_win(samples: int = 2, side: int = 14, layout: str = "channels_last") -> bool:
+        x = torch.zeros(samples, 50, side, side).contiguous(memory_format=LAYOUTS[layout])
+        return records.is_recorded_win(x, weight)
+
+    assert is_win()
+    assert not is_win(samples=1)  # a GPU may not be filled
+    assert not is_win(side=13)
+    assert not is_win(layout="contiguous")  # quicker forward, slower in training
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
+    assert not is_win()
+
+
+def test_records_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(records, "WINS", tmp_path / "wins.json")
+    rows = [Win("A GPU", "9.0", "bfloat16", "contiguous", 400, 14, 14, 17, 17, 2.0, 3.0)]
+    records.write_wins(rows)
+    assert records.wins() == tuple(rows)
+    records.wins.cache_clear()
+
+
+@settings(deadline=None, max_examples=200)
+@given(*[st.integers(1, 300)] * 2, *[st.integers(0, 15)] * 2)
+def test_tilings_cover_every_map(height: int, width: int, up: int, left: int) -> None:
+    rows, columns = min(2 * up + 1, 2 * height - 1), min(2 * left + 1, 2 * width - 1)
+    tiling = tiling_of(height, width, rows, columns)
+    assert tiling.down * tiling.rows >= height
+    assert tiling.across * tiling.columns >= width
+    for size in (tiling.rows, tiling.columns, tiling.span):
+        assert size & (size - 1) == 0
+    assert tiling.columns >= 16
+    if tiling.across > 1:
+        assert tiling.margin >= columns // 2
+        assert tiling.span >= tiling.margin + tiling.columns + columns // 2
+
+
+COMPILE = """
+import torch
+from dcls.gpu.launches import convolution_launch, weight_gradient_launch
+from dcls.gpu.machine_code import machine_code
+from dcls.gpu.tiling import tiling_of
+
+for channels, side, kernel in ((96, 56, 17), (768, 7, 13)):
+    tiling = tiling_of(side, side, kernel, kernel)
+    x = torch.empty(128, channels, side, side, dtype=torch.bfloat16, device="meta")
+    stored = kernel + 2 * tiling.rows - 2
+    matrices = x.new_empty(channels, stored, tiling.span, tiling.columns)
+    size = (kernel, kernel)
+    for launch in (
+        convolution_launch(x, matrices, None, x, tiling, size),
+        weight_gradient_launch(x, x, tiling, size),
+    ):
+        code = machine_code(launch, 90)
+        assert code.spilled == 0, code
+        assert code.instructions["HGMMA"] > 0, code
+        assert code.shared < 100_000, code
+"""
+
+
+def test_compiles_for_hopper_without_spills() -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
+    command = [sys.executable, "-c", COMPILE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
