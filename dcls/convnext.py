@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from dcls.blocks import EPS, Block, ChannelNorm, DepthwiseSpec, downsampling
 from dcls.errors import BackboneArgumentError
 from dcls.ndlayer import DclsNd
+from dcls.stage_kernels import constructed_at_once
 
 LayerScheme = Literal["layer_wise", "stage_wise"]
 STAGES = 4
@@ -158,7 +159,8 @@ class ConvNeXt(nn.Module):
     def _run_stage(self, index: int, x: Tensor) -> Tensor:
         x = self.downsample_layers[index](x)
         if not (self.checkpoint_activations and torch.is_grad_enabled()):
-            result: Tensor = self.stages[index](x)
+            with constructed_at_once([block.dwconv for block in self._blocks(index)]):
+                result: Tensor = self.stages[index](x)
             return result
         for block in self._blocks(index):
             x = checkpoint(block, x, use_reentrant=False)

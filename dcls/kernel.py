@@ -102,7 +102,7 @@ def _scattered_kernel(weight: Tensor, positions: Tensor, size: tuple[int, ...]) 
         ]
     padded = [cells + 2 * margin for cells in size]
     values = torch.cat([value for value, _ in taps], dim=-1)
-    indices = torch.cat([index for _, index in taps], dim=-1)
+    indices = torch.cat([index for _, index in taps], dim=-1).expand_as(values)
     flat = weight.new_zeros(*weight.shape[:-1], math.prod(padded))
     grid = flat.scatter_add(-1, indices, values).reshape(*weight.shape[:-1], *padded)
     return F.pad(grid, (-margin, -margin) * len(size))

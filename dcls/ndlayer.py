@@ -1,7 +1,7 @@
 """The one implementation behind all layers, for any number of dimensions."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -130,6 +130,7 @@ class DclsNd(nn.Module):
         self.register_parameter("SIG", None if widths is None else nn.Parameter(widths))
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels)) if bias else None)
         self._kept = KernelCache()
+        self.given_kernel: Tensor | None = None
         self.reset_parameters()
 
     @property
@@ -195,11 +196,11 @@ class DclsNd(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: all but the kept kernel."""
-        return self.__dict__ | {"_kept": KernelCache()}
+        return self.__dict__ | {"_kept": KernelCache(), "given_kernel": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what a copy or pickle holds; older ones know of no kept kernel."""
-        super().__setstate__({"_kept": KernelCache()} | state)  # type: ignore[no-untyped-call]
+        super().__setstate__({"_kept": KernelCache(), "given_kernel": None} | state)  # type: ignore[no-untyped-call]
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
         self._kept.clear()  # moved to another device, a layer must not hold memory of the last one
@@ -208,9 +209,15 @@ class DclsNd(nn.Module):
 
     def _kernel(self, dtype: torch.dtype) -> Tensor:
         parameters = [p for p in (self.weight, self.P, self.SIG) if p is not None]
-        if self.training or not can_be_kept(parameters):
+        if self.given_kernel is not None:
+            return self.given_kernel.to(dtype)
+        if not self.keeps_kernel(parameters):
             return self.construct_kernel().to(dtype)
         return self._kept.kernel(parameters, dtype, self._smallest_kernel)
+
+    def keeps_kernel(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether the next kernel, made of these, is kept for the calls after it."""
+        return not self.training and can_be_kept(parameters)
 
     def _smallest_kernel(self) -> Tensor:
         """The kernel without the border in which no point acts, where padding follows from it."""

@@ -36,17 +36,15 @@ def check_odd(height: int, width: int) -> None:
         )
 
 
-def autocast(
-    x: Tensor, weight: Tensor, bias: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The arguments as `conv2d` would see them: in the type of an enabled autocast."""
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The type in which an enabled autocast would let `conv2d` compute; None: as it is called."""
     device = x.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return x, weight, bias
-    dtype = torch.get_autocast_dtype(device)
+        return None
+    return torch.get_autocast_dtype(device)
 
-    def cast(tensor: Tensor) -> Tensor:
-        wanted = tensor.is_floating_point() and tensor.dtype != torch.float64
-        return tensor.to(dtype) if wanted else tensor
 
-    return cast(x), cast(weight), None if bias is None else cast(bias)
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """As autocast does: numbers of 64 bits and whole ones stay as they are."""
+    wanted = tensor.is_floating_point() and tensor.dtype != torch.float64
+    return tensor.to(dtype) if wanted else tensor

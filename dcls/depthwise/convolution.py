@@ -9,15 +9,14 @@ bfloat16 are computed in float32 and rounded once: in oneDNN float16 takes over 
 otherwise, and bfloat16 gains nothing. `torch.compile` keeps the paths.
 """
 
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, library
 
 from dcls.depthwise import onednn
-from dcls.depthwise.arguments import autocast, check_shapes
-from dcls.depthwise.paths import HALF_DTYPES, ONEDNN_TAPS, Path, is_native, path_of
+from dcls.depthwise.arguments import autocast_dtype, cast, check_shapes
+from dcls.depthwise.paths import HALF_DTYPES, ONEDNN_TAPS, is_native, path_of
 from dcls.native import depthwise as native
 
 
@@ -44,55 +43,38 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return onednn.plain(x, weight, bias)
     check_shapes(x, weight, bias)
-    x, weight, bias = autocast(x, weight, bias)
-    path = path_of(x, weight, bias)
+    dtype = autocast_dtype(x)
+    path = path_of(x, weight, bias, dtype)
+    if path == "triton":
+        from dcls.gpu.autograd import depthwise  # late, for Triton is not everywhere
+
+        return depthwise(x, weight, bias, dtype or x.dtype)
+    if dtype is not None:
+        x, weight = cast(x, dtype), cast(weight, dtype)
+        bias = None if bias is None else cast(bias, dtype)
     if path == "conv2d":
         return onednn.plain(x, weight, bias)
     height, width = x.shape[2:]
     if height == width == 1:
         centre = weight[:, 0, weight.shape[2] // 2, weight.shape[3] // 2].view(1, -1, 1, 1)
         return x * centre if bias is None else torch.addcmul(bias.view(1, -1, 1, 1), x, centre)
-    if path == "triton":  # computes with planes
-        planes = _Arranged.apply(x, torch.contiguous_format)
-        return _Arranged.apply(_Convolution.apply(planes, weight, bias, path), _memory_format(x))  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)
     ):
-        return _Convolution.apply(x, weight, bias, path)  # type: ignore[no-any-return]
-    return _convolve(x, weight, bias, path)
-
-
-class _Arranged(torch.autograd.Function):
-    """A tensor in a memory format, and its gradient in the format that the tensor had.
-
-    So the planes that a convolution needs are made once, for all passes, and what lies beside it
-    in a network sees its own format in both directions.
-    """
-
-    @staticmethod
-    def forward(x: Tensor, memory_format: torch.memory_format) -> Tensor:
-        arranged = x.contiguous(memory_format=memory_format)
-        return arranged.view_as(arranged) if arranged is x else arranged
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
-        ctx.memory_format = _memory_format(inputs[0])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return _Arranged.apply(gradients[0], ctx.memory_format), None
+        return _Convolution.apply(x, weight, bias)  # type: ignore[no-any-return]
+    return _convolve(x, weight, bias)
 
 
 class _Convolution(torch.autograd.Function):
     """Output of the convolution. Its input gradient is the same with the kernel turned round."""
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: Path) -> Tensor:
-        return _convolve(x, weight, bias, path)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return _convolve(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
-        x, weight, _, ctx.path = inputs
+        x, weight, _ = inputs
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         ctx.memory_format = _memory_format(x)
 
@@ -102,13 +84,13 @@ class _Convolution(torch.autograd.Function):
         gradient = gradients[0].contiguous(memory_format=ctx.memory_format)
         x_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
-            x_gradient = _Convolution.apply(gradient, weight.flip(2, 3), None, ctx.path)
+            x_gradient = _Convolution.apply(gradient, weight.flip(2, 3), None)
         if ctx.needs_input_grad[1]:
             size = (weight.shape[2], weight.shape[3])
-            weight_gradient = _WeightGradient.apply(x, gradient, *size, ctx.path)
+            weight_gradient = _WeightGradient.apply(x, gradient, *size)
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient.sum((0, 2, 3))
-        return x_gradient, weight_gradient, bias_gradient, None
+        return x_gradient, weight_gradient, bias_gradient
 
 
 class _WeightGradient(torch.autograd.Function):
@@ -119,17 +101,13 @@ class _WeightGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Tensor, gradient: Tensor, height: int, width: int, path: Path) -> Tensor:
-        if path == "triton":
-            total: Tensor = _triton().correlate(x, gradient, height, width)
-            return total
+    def forward(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
         correlate = _correlate_opaque if torch.compiler.is_compiling() else _correlate
         return correlate(x, gradient, height, width)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
         ctx.save_for_backward(inputs[0], inputs[1])
-        ctx.path = inputs[4]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -137,21 +115,18 @@ class _WeightGradient(torch.autograd.Function):
         kernel = gradients[0]
         x_gradient = gradient_gradient = None
         if ctx.needs_input_grad[0]:
-            x_gradient = _Convolution.apply(gradient, kernel.flip(2, 3), None, ctx.path)
+            x_gradient = _Convolution.apply(gradient, kernel.flip(2, 3), None)
         if ctx.needs_input_grad[1]:
-            gradient_gradient = _Convolution.apply(x, kernel, None, ctx.path)
-        return x_gradient, gradient_gradient, None, None, None
+            gradient_gradient = _Convolution.apply(x, kernel, None)
+        return x_gradient, gradient_gradient, None, None
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, path: Path) -> Tensor:
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Output of the convolution, summed in float32 or more."""
-    if path == "triton":
-        y: Tensor = _triton().convolve(x, weight, bias)
-        return y
     if x.dtype in HALF_DTYPES or torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             wide_bias = None if bias is None else _widened(bias)
-            y = _convolve(_widened(x), _widened(weight), wide_bias, path)
+            y = _convolve(_widened(x), _widened(weight), wide_bias)
         return y.to(x.dtype)
     taps = weight.shape[2] * weight.shape[3]
     if not is_native(x) or (taps <= ONEDNN_TAPS and onednn.HAS_ONEDNN):
@@ -189,10 +164,3 @@ def _memory_format(x: Tensor) -> torch.memory_format:
 
 def _is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _triton() -> ModuleType:
-    """The operators; imported late, for Triton is not everywhere."""
-    from dcls.gpu import operators
-
-    return operators

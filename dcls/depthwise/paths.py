@@ -47,16 +47,18 @@ HALF_DTYPES = (torch.bfloat16, torch.float16)
 FAST_DTYPES = (torch.float32, *HALF_DTYPES)
 
 
-def path_of(x: Tensor, weight: Tensor, bias: Tensor | None) -> Path:
-    """How the convolution of these is to be computed.
+def path_of(
+    x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype | None = None
+) -> Path:
+    """How the convolution of these is to be computed; `dtype`: in the type that autocast wants.
 
     Raises:
         LayerArgumentError: the backend is not known, or is "triton" and cannot run here.
     """
     backend = current_backend()
-    if not _is_uniform(x, weight, bias) or torch.compiler.is_exporting() or is_transformed():
+    if not _is_uniform(x, weight, bias, dtype) or torch.compiler.is_exporting() or is_transformed():
         return "conv2d"
-    if _uses_triton(x, weight, backend):
+    if _uses_triton(x, weight, dtype or x.dtype, backend):
         return "triton"
     taps = weight.shape[2] * weight.shape[3]
     if x.device.type != "cpu" or taps <= SPECIAL_TAPS:
@@ -81,14 +83,14 @@ def is_native(x: Tensor) -> bool:
     return min(x.shape[2], x.shape[3]) >= NATIVE_SIDE or not onednn.HAS_ONEDNN
 
 
-def _uses_triton(x: Tensor, weight: Tensor, backend: Backend) -> bool:
+def _uses_triton(x: Tensor, weight: Tensor, dtype: torch.dtype, backend: Backend) -> bool:
     if backend == "torch" or max(weight.shape[2:]) > LARGEST_KERNEL:
         return False
     if x.numel() // x.shape[1] > MOST_CELLS:
         return False
     device = x.device.type
     if backend == "auto":
-        return device == "cuda" and is_recorded_win(x, weight) and obstacle(device) is None
+        return device == "cuda" and is_recorded_win(x, weight, dtype) and obstacle(device) is None
     found = obstacle(device)
     if found is not None:
         raise LayerArgumentError(
@@ -97,8 +99,9 @@ def _uses_triton(x: Tensor, weight: Tensor, backend: Backend) -> bool:
     return True
 
 
-def _is_uniform(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether all is of one fast type on one device, and something is there."""
+def _is_uniform(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype | None) -> bool:
+    """Whether all is, or becomes, of one fast type on one device, and something is there."""
     others = (weight,) if bias is None else (weight, bias)
-    alike = all(t.dtype == x.dtype and t.device == x.device for t in others)
-    return alike and x.dtype in FAST_DTYPES and x.numel() > 0
+    alike = all(t.device == x.device and (t.dtype == x.dtype or dtype) for t in others)
+    known = all(t.dtype in FAST_DTYPES for t in (x, *others)) and (dtype or x.dtype) in FAST_DTYPES
+    return alike and known and x.numel() > 0

@@ -1,177 +1,270 @@
-"""What is launched for tensors of given shapes: arguments, sizes of blocks, number of programs."""
+"""What is launched for tensors of given shapes: sizes of blocks, number of programs, constants."""
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
-import triton
 from torch import Tensor
 from triton.runtime.interpreter import InterpretedFunction
 
-from dcls.gpu.kernels import convolution_kernel, toeplitz_kernel, weight_gradient_kernel
-from dcls.gpu.tiling import Tiling
+from dcls.gpu.gradient_kernels import weight_gradient_kernel
+from dcls.gpu.kernels import convolution_kernel, toeplitz_kernel
+from dcls.gpu.layout import Layout
+from dcls.gpu.tiling import Tiling, meeting_size, tiling_of
 
 INTERPRETED = isinstance(convolution_kernel, InterpretedFunction)
 """Whether the kernels run in Triton's interpreter, on the CPU: `TRITON_INTERPRET=1` did it."""
 
-LEAST_BLOCK = 16
+LEAST = 16
 """The fewest rows, columns and terms of a product that matrix units take."""
 
-MOST_BLOCK = 128
-"""Tiles of a program of the convolution."""
+MOST_TILES = 128
+"""Groups of tiles of a program of the convolution."""
 
-GRADIENT_BLOCK = 32
-"""Tiles at a time of a program of the weight gradient."""
+GRADIENT_TILES = 32
+"""Groups of tiles at a time of a program of the weight gradient."""
 
-MOST_SUMS = 128 * 128
-"""Sums of a program: 64 registers of each thread of 8 warps."""
+MOST_SUMS = 2**15
+"""Sums of a program: 128 registers of each thread of 8 warps."""
 
 ENOUGH_PROGRAMS = 512
 """Of the weight gradient: more than a GPU runs at a time. A constant, for the split decides the
 order of the sums, and a result must not depend on the card."""
 
+ELEMENTS = 1024
+"""Elements of a program that writes matrices."""
+
+LONGEST_VECTOR = 16
+"""Cells that a thread may load at once: more than enough for 16 bytes."""
+
 
 @dataclass(frozen=True)
-class Launch:
-    """A kernel with all it needs.
+class Block:
+    """The work of a program.
 
     Args:
-        kernel: a function of `dcls.gpu.kernels`.
-        programs: how many run.
-        arguments: tensors and numbers that change from call to call.
-        constants: what the compiled code depends on.
+        tiles: groups of tiles of the maps, a power of two; of the weight gradient: at a time.
+        together: input rows at a time, a power of two.
+        warps: of 32 threads.
+        stages: loads are issued so many products ahead, less one.
+    """
+
+    tiles: int
+    together: int
+    warps: int
+    stages: int = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """A kernel with all it needs but the tensors.
+
+    Args:
+        kernel: one of Triton's.
+        grid: how many programs run, along three axes.
+        numbers: that change from shape to shape.
+        constants: what the compiled code depends on, by the names of the kernel's parameters.
         options: warps and stages.
     """
 
     kernel: Any
-    programs: int
-    arguments: dict[str, Any]
+    grid: tuple[int, int, int]
+    numbers: tuple[int, ...]
     constants: dict[str, Any]
     options: dict[str, int]
+    _compiled: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
 
-    def run(self) -> None:
-        """Queue it on the current stream of the current device."""
-        self.kernel[(self.programs,)](**self.arguments, **self.constants, **self.options)
+    def run(self, *tensors: Tensor | None) -> None:
+        """Queue it on the current stream of the current device.
+
+        Finding the compiled code takes Triton longer than many a kernel runs, so it is kept, by all
+        that it may depend on.
+        """
+        key = tuple(None if t is None else (t.dtype, t.data_ptr() % 16 == 0) for t in tensors)
+        place = (torch.cuda.current_device() if torch.cuda.is_initialized() else None, *key)
+        compiled = self._compiled.get(place)
+        if compiled is not None:
+            compiled[self.grid](*tensors, *self.numbers, *self.constants.values())
+            return
+        compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants, **self.options)
+        if compiled is not None:  # as it is in Triton's interpreter
+            self._compiled[place] = compiled
 
 
-def toeplitz_launch(weight: Tensor, matrices: Tensor, tiling: Tiling) -> Launch:
-    """Writes the rows of kernels as matrices.
+class Case(NamedTuple):
+    """What a convolution is computed of.
 
     Args:
-        weight: (C, 1, KH, KW), contiguous.
-        matrices: (C, KH + 2 rows - 2, span, columns), written.
-        tiling: of the maps.
+        samples: N of the planes (N, C, H, pitch).
+        channels: C.
+        height: H.
+        layout: of the planes.
+        kernel_height: odd.
+        kernel_width: odd.
     """
-    return Launch(
-        toeplitz_kernel,
-        matrices.shape[0] * matrices.shape[1],
-        {"weight": weight, "matrices": matrices},
-        _sizes(toeplitz_kernel, tiling, (weight.shape[2], weight.shape[3])),
-        {"num_warps": 1},
-    )
+
+    samples: int
+    channels: int
+    height: int
+    layout: Layout
+    kernel_height: int
+    kernel_width: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many rows and columns of a kernel can meet a map at all."""
+        return meeting_size(self.height, self.layout.width, self.kernel_height, self.kernel_width)
+
+    @property
+    def tiling(self) -> Tiling:
+        """The cut of the maps that suits."""
+        return tiling_of(self.height, self.layout.width, *self.size)
+
+
+def toeplitz_launch(case: Case, turned: bool, tiling: Tiling) -> Launch:
+    """Writes kernels (C, 1, KH, KW) as matrices of the shape `matrices_shape`, or turned ones.
+
+    Tensors: kernels, contiguous; matrices.
+    """
+    elements = math.prod(matrices_shape(case, tiling))
+    constants = {
+        "FULL_HEIGHT": case.kernel_height,
+        "FULL_WIDTH": case.kernel_width,
+        "KERNEL_HEIGHT": case.size[0],
+        "KERNEL_WIDTH": case.size[1],
+        "ROWS": tiling.rows,
+        "COLUMNS": tiling.columns,
+        "SEEN": tiling.seen,
+        "MARGIN": tiling.margin,
+        "TURNED": turned,
+        "BLOCK": ELEMENTS,
+    }
+    grid = (ceil_div(elements, ELEMENTS), 1, 1)
+    return Launch(toeplitz_kernel, grid, (elements,), constants, {"num_warps": 4})
+
+
+def matrices_shape(case: Case, tiling: Tiling) -> tuple[int, ...]:
+    """Of the matrices of a case's kernels."""
+    stored = case.size[0] + 2 * tiling.rows - 2
+    return case.channels, stored, tiling.seen * tiling.columns, tiling.columns
 
 
 def convolution_launch(
-    x: Tensor,
-    matrices: Tensor,
-    bias: Tensor | None,
-    y: Tensor,
-    tiling: Tiling,
-    size: tuple[int, int],
+    case: Case, dtype: torch.dtype, biased: bool, tiling: Tiling, block: Block
 ) -> Launch:
     """Writes the output of the convolution.
 
-    Args:
-        x: (N, C, H, W), contiguous.
-        matrices: of `toeplitz_launch`.
-        bias: (C,) or None.
-        y: as x, written.
-        tiling: of the maps.
-        size: of the kernel.
+    Tensors: planes (N, C, H, pitch) in `dtype`; matrices; bias (C,) or None; output as the planes.
     """
-    samples, channels = x.shape[:2]
-    block, blocks = _blocks(samples * tiling.down, tiling, MOST_BLOCK)
-    sizes = {"samples": samples, "channels": channels, "blocks": blocks}
+    blocks = ceil_div(case.samples * tiling.down, block.tiles)
     return Launch(
         convolution_kernel,
-        channels * blocks * tiling.across,
-        {"x": x, "matrices": matrices, "bias": bias, "y": y, **sizes},
-        _sizes(convolution_kernel, tiling, size, x)
-        | _arithmetic(x, block)
-        | {"BIASED": bias is not None},
-        _options(block * tiling.cells),
+        (case.channels * blocks * tiling.across, 1, 1),
+        _numbers(case, tiling, blocks),
+        _constants(convolution_kernel, case, dtype, tiling, block, BIASED=biased),
+        _options(block),
     )
 
 
 def weight_gradient_launch(
-    x: Tensor, gradient: Tensor, tiling: Tiling, size: tuple[int, int]
-) -> Launch:
-    """Writes sums over parts of the tiles into a new tensor, its argument `partial`.
+    case: Case, dtype: torch.dtype, tiling: Tiling, block: Block
+) -> tuple[Launch, tuple[int, ...]]:
+    """Writes sums over parts of the tiles, and the shape of these.
 
-    Args:
-        x: (N, C, H, W), contiguous.
-        gradient: as x.
-        tiling: of the maps.
-        size: of the kernel.
+    Tensors: planes (N, C, H, pitch) in `dtype`; planes of the output's gradient; sums, float32,
+    zero: those that belong to no tile's row stay so.
     """
-    samples, channels = x.shape[:2]
-    seen = tiling.last - tiling.first
-    together = max(1, MOST_SUMS // (tiling.cells * tiling.span))
-    together = min(together, triton.next_power_of_2(seen))
-    block, blocks = _blocks(samples * tiling.down * tiling.across, tiling, GRADIENT_BLOCK)
-    chunks = triton.cdiv(seen, together)
-    parts = min(blocks, triton.cdiv(ENOUGH_PROGRAMS, channels * chunks))
-    shape = (parts, channels, tiling.rows, tiling.rows + size[0] - 1, size[1])
-    # Rows that no tile reads are not written: they stay zero.
-    partial = torch.zeros(shape, dtype=torch.float32, device=x.device)
-    sizes = {"samples": samples, "channels": channels, "blocks": blocks, "parts": parts}
-    return Launch(
+    blocks = ceil_div(case.samples * tiling.down * tiling.across, block.tiles)
+    passes = ceil_div(tiling.last - tiling.first, block.together)
+    parts = min(blocks, ceil_div(ENOUGH_PROGRAMS, case.channels * passes))
+    launch = Launch(
         weight_gradient_kernel,
-        channels * chunks * parts,
-        {"x": x, "gradient": gradient, "partial": partial, **sizes},
-        _sizes(weight_gradient_kernel, tiling, size, x)
-        | _arithmetic(x, block)
-        | {"TOGETHER": together},
-        _options(tiling.cells * together * tiling.span),
+        (case.channels * passes * parts, 1, 1),
+        (*_numbers(case, tiling, blocks), parts),
+        _constants(weight_gradient_kernel, case, dtype, tiling, block),
+        _options(block),
     )
+    height, width = case.size
+    return launch, (parts, case.channels, tiling.rows, tiling.rows + height - 1, width)
 
 
-def _blocks(tiles: int, tiling: Tiling, most: int) -> tuple[int, int]:
-    """Tiles of a program, and how many programs these make."""
-    fitting = min(most, MOST_SUMS // tiling.cells, triton.next_power_of_2(tiles))
-    block = max(LEAST_BLOCK, fitting)
-    return block, triton.cdiv(tiles, block)
+def convolution_block(samples: int, tiling: Tiling) -> Block:
+    """The work of a program of the convolution."""
+    sums = tiling.cells * tiling.group
+    tiles = _tiles(samples * tiling.down, min(MOST_TILES, MOST_SUMS // sums))
+    return Block(tiles, max(1, LEAST // tiling.columns), _warps(tiles * sums))
 
 
-def _sizes(
-    kernel: Any, tiling: Tiling, size: tuple[int, int], x: Tensor | None = None
-) -> dict[str, int]:
-    """Those that the kernel has parameters for."""
+def weight_gradient_block(samples: int, tiling: Tiling) -> Block:
+    """The work of a program of the weight gradient."""
+    per_row = tiling.cells * tiling.seen * tiling.columns
+    together = 1 << (max(1, MOST_SUMS // 2 // per_row).bit_length() - 1)
+    together = min(together, _power_of_two(tiling.last - tiling.first))
+    together = max(LEAST // tiling.columns, together)
+    tiles = _tiles(samples * tiling.down * tiling.across, GRADIENT_TILES)
+    return Block(tiles, together, _warps(together * per_row))
+
+
+def unit_of(pitch: int) -> int:
+    """The largest power of two that a pitch is a multiple of, as far as it helps."""
+    return min(pitch & -pitch, LONGEST_VECTOR)
+
+
+def ceil_div(cells: int, by: int) -> int:
+    """As `triton.cdiv`, which takes 10 microseconds."""
+    return -(-cells // by)
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
+
+
+def _tiles(tiles: int, most: int) -> int:
+    """Of a program, if there are so many in all."""
+    return max(LEAST, min(most, _power_of_two(tiles)))
+
+
+def _warps(sums: int) -> int:
+    return 4 if 4 * sums <= MOST_SUMS else 8
+
+
+def _numbers(case: Case, tiling: Tiling, blocks: int) -> tuple[int, ...]:
+    """What changes from call to call without a new compilation."""
+    width, pitch, _ = case.layout
+    units = width // unit_of(width), pitch // unit_of(pitch)
+    return (case.samples, case.channels, case.height, *units, tiling.down, tiling.across, blocks)
+
+
+def _constants(
+    kernel: Any, case: Case, dtype: torch.dtype, tiling: Tiling, block: Block, **others: Any
+) -> dict[str, Any]:
+    """Those that the kernel has parameters for, in their order."""
+    height, width = case.size
     known = {
-        "KERNEL_HEIGHT": size[0],
-        "KERNEL_WIDTH": size[1],
+        "WIDTH_UNIT": unit_of(case.layout.width),
+        "PITCH_UNIT": unit_of(case.layout.pitch),
+        "ORIGIN": case.layout.origin,
+        "KERNEL_HEIGHT": height,
+        "KERNEL_WIDTH": width,
         "FIRST": tiling.first,
         "LAST": tiling.last,
         "ROWS": tiling.rows,
         "COLUMNS": tiling.columns,
-        "SPAN": tiling.span,
+        "SEEN": tiling.seen,
         "MARGIN": tiling.margin,
-        "DOWN": tiling.down,
-        "ACROSS": tiling.across,
-    }
-    if x is not None:
-        known |= {"height": x.shape[2], "width": x.shape[3]}
-    return {name: value for name, value in known.items() if name in kernel.arg_names}
-
-
-def _arithmetic(x: Tensor, block: int) -> dict[str, Any]:
-    return {
-        "BLOCK": block,
+        "GROUP": tiling.group,
+        "CHUNKS": tiling.chunks,
+        "PADDED": case.layout.is_padded,
+        "TOGETHER": block.together,
+        "BLOCK": block.tiles,
         # In three products of numbers of 11 bits: as exact as float32 but for the last bit or two.
-        "PRECISION": "tf32x3" if x.dtype == torch.float32 else "tf32",
-        "WIDENED": INTERPRETED and x.dtype == torch.bfloat16,
+        "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32",
+        "WIDENED": INTERPRETED and dtype == torch.bfloat16,
+        **others,
     }
+    return {name: known[name] for name in kernel.arg_names if name in known}
 
 
-def _options(sums: int) -> dict[str, int]:
-    return {"num_warps": 4 if 2 * sums <= MOST_SUMS else 8, "num_stages": 3}
+def _options(block: Block) -> dict[str, int]:
+    return {"num_warps": block.warps, "num_stages": block.stages}

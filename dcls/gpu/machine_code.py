@@ -1,12 +1,13 @@
 """What Triton's compiler makes of a launch, for a GPU that need not be there.
 
-Shapes alone matter, so tensors may lie on the meta device. Triton must not be interpreting.
+Triton must not be interpreting.
 """
 
 import re
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,16 @@ class MachineCode:
     instructions: Counter[str]
 
 
-def machine_code(launch: Launch, arch: int) -> MachineCode:
-    """Compile a launch's kernel for a compute capability such as 90."""
+def machine_code(launch: Launch, types: Sequence[torch.dtype | None], arch: int) -> MachineCode:
+    """Compile a launch's kernel for a compute capability such as 90.
+
+    Args:
+        launch: what would run.
+        types: of its tensors; None for one that is not there.
+        arch: of the GPU.
+    """
     code = triton.compile(
-        _source(launch), target=GPUTarget("cuda", arch, WARP), options=launch.options
+        _source(launch, types), target=GPUTarget("cuda", arch, WARP), options=launch.options
     )
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code.asm["cubin"])
@@ -62,18 +69,17 @@ def machine_code(launch: Launch, arch: int) -> MachineCode:
     )
 
 
-def _source(launch: Launch) -> Any:
+def _source(launch: Launch, types: Sequence[torch.dtype | None]) -> Any:
     """The kernel with the types, constants and alignments that a launch would find."""
-    names = launch.kernel.arg_names
+    values: list[Any] = [*types, *launch.numbers, *launch.constants.values()]
     signature, constants, aligned = {}, {}, {}
-    for place, name in enumerate(names):
-        value = launch.arguments.get(name)
-        if value is None:
-            signature[name], constants[(place,)] = "constexpr", launch.constants.get(name)
+    runtime = len(types) + len(launch.numbers)
+    for place, (name, value) in enumerate(zip(launch.kernel.arg_names, values, strict=True)):
+        if place >= runtime or value is None or (isinstance(value, int) and value == 1):
+            signature[name], constants[(place,)] = "constexpr", value
             continue
-        tensor = isinstance(value, torch.Tensor)
-        signature[name] = TYPES[value.dtype] if tensor else "i32"
-        if tensor or value % 16 == 0:
+        signature[name] = "i32" if isinstance(value, int) else TYPES[value]
+        if not isinstance(value, int) or value % 16 == 0:
             aligned[(place,)] = DIVISIBLE
     return ASTSource(launch.kernel, signature, constants, aligned)
 

@@ -1,74 +1,118 @@
-"""The kernels as PyTorch operators: opaque to `torch.compile`, known to its tools."""
+"""The passes as PyTorch operators: opaque to `torch.compile`, known to its tools."""
 
 import torch
 from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
 
 from dcls.gpu import convolution
-from dcls.operator_flops import convolution_flops, weight_gradient_flops
+from dcls.gpu.layout import Layout
+from dcls.operator_flops import planes_convolution_flops, planes_weight_gradient_flops
 
-library.define("dcls::triton_depthwise", "(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
-library.define(
-    "dcls::triton_depthwise_weight_gradient",
-    "(Tensor x, Tensor gradient, SymInt[2] size) -> Tensor",
-)
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Output (N, C, H, W) of the "same" convolution, contiguous.
-
-    Args:
-        x: (N, C, H, W), contiguous, of a 16-bit or 32-bit type, not empty.
-        weight: (C, 1, KH, KW), of the same type, both sizes odd.
-        bias: (C,) or None.
-    """
-    y: Tensor = torch.ops.dcls.triton_depthwise(x, weight, bias)
-    return y
+NAMESPACE = torch.ops.dcls
+PLACE = "SymInt width, SymInt origin"
+SCHEMAS = {
+    "triton_to_planes": "(Tensor x, ScalarType dtype, SymInt pitch, SymInt origin) -> Tensor",
+    "triton_from_planes": f"(Tensor planes, ScalarType dtype, {PLACE}) -> Tensor",
+    "triton_depthwise": f"(Tensor planes, Tensor weight, Tensor? bias, {PLACE}, bool turned)"
+    " -> Tensor",
+    "triton_depthwise_weight_gradient": f"(Tensor planes, Tensor gradient, SymInt[2] size, {PLACE})"
+    " -> Tensor",
+}
+for name, schema in SCHEMAS.items():
+    library.define(f"dcls::{name}", schema)
 
 
-def correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
-    """Weight gradient (C, 1, height, width), given that of the output, (N, C, H, W)."""
-    total: Tensor = torch.ops.dcls.triton_depthwise_weight_gradient(x, gradient, (height, width))
-    return total
+def _to_planes(x: Tensor, dtype: torch.dtype, pitch: int, origin: int) -> Tensor:
+    _require(
+        x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and x.numel() > 0,
+        "maps (N, C, H, W) in channels_last, not empty",
+    )
+    width = x.shape[3]
+    _require(0 <= origin <= pitch - width, f"room for {width} columns from {origin} on in {pitch}")
+    return convolution.to_planes(x, dtype, Layout(width, pitch, origin))
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    _check(x, weight, *(() if bias is None else (bias,)))
-    torch._check(weight.ndim == 4 and weight.shape[:2] == (x.shape[1], 1))
-    torch._check(bias is None or bias.shape == (x.shape[1],))
-    return convolution.convolve(x, weight, bias if bias is None else bias.contiguous())
+def _from_planes(planes: Tensor, dtype: torch.dtype, width: int, origin: int) -> Tensor:
+    return convolution.from_planes(planes, dtype, _layout(planes, width, origin))
 
 
-def _correlate(x: Tensor, gradient: Tensor, size: tuple[int, int]) -> Tensor:
-    _check(x, gradient)
-    torch._check(x.shape == gradient.shape and gradient.is_contiguous())
-    return convolution.correlate(x, gradient, *size)
+def _convolve(
+    planes: Tensor, weight: Tensor, bias: Tensor | None, width: int, origin: int, turned: bool
+) -> Tensor:
+    layout, channels = _layout(planes, width, origin), planes.shape[1]
+    _require(
+        weight.ndim == 4 and weight.shape[:2] == (channels, 1) and weight.device == planes.device,
+        f"kernels ({channels}, 1, KH, KW) on {planes.device}",
+    )
+    if bias is not None:
+        _require(
+            bias.shape == (channels,) and bias.device == planes.device,
+            f"biases ({channels},) on {planes.device}",
+        )
+        bias = bias.contiguous()
+    return convolution.convolve(planes, weight.contiguous(), bias, layout, turned)
 
 
-def _check(x: Tensor, *others: Tensor) -> None:
+def _correlate(
+    planes: Tensor, gradient: Tensor, size: tuple[int, int], width: int, origin: int
+) -> Tensor:
+    layout = _layout(planes, width, origin)
+    _require(
+        gradient.shape == planes.shape
+        and gradient.dtype == planes.dtype
+        and gradient.device == planes.device
+        and gradient.is_contiguous(),
+        "a gradient like the input",
+    )
+    return convolution.correlate(planes, gradient, size[0], size[1], layout)
+
+
+def _layout(planes: Tensor, width: int, origin: int) -> Layout:
+    _require(
+        planes.ndim == 4 and planes.is_contiguous() and planes.numel() > 0,
+        "planes (N, C, H, pitch), contiguous and not empty",
+    )
+    pitch = planes.shape[3]
+    _require(0 <= origin <= pitch - width, f"room for {width} columns from {origin} on in {pitch}")
+    return Layout(width, pitch, origin)
+
+
+def _require(is_so: bool, expected: str) -> None:
     """What the kernels take for granted: they read memory."""
-    torch._check(
-        x.ndim == 4 and x.is_contiguous() and x.numel() > 0,
-        lambda: "expected (N, C, H, W), contiguous and not empty",
-    )
-    torch._check(
-        all(t.dtype == x.dtype and t.device == x.device for t in others),
-        lambda: "expected tensors of one type on one device",
-    )
+    if not is_so:
+        raise RuntimeError(f"dcls Triton operator: expected {expected}")
 
 
-register_flop_formula(torch.ops.dcls.triton_depthwise)(convolution_flops)
-register_flop_formula(torch.ops.dcls.triton_depthwise_weight_gradient)(weight_gradient_flops)
-for device in ("CUDA", "CPU"):  # on the CPU, Triton's interpreter
-    library.impl("dcls::triton_depthwise", device, _convolve)
-    library.impl("dcls::triton_depthwise_weight_gradient", device, _correlate)
+IMPLEMENTATIONS = {
+    "triton_to_planes": _to_planes,
+    "triton_from_planes": _from_planes,
+    "triton_depthwise": _convolve,
+    "triton_depthwise_weight_gradient": _correlate,
+}
+for name, implementation in IMPLEMENTATIONS.items():
+    for device in ("CUDA", "CPU"):  # on the CPU, Triton's interpreter
+        library.impl(f"dcls::{name}", device, implementation)
+
+register_flop_formula(NAMESPACE.triton_depthwise)(planes_convolution_flops)
+register_flop_formula(NAMESPACE.triton_depthwise_weight_gradient)(planes_weight_gradient_flops)
+
+
+@library.register_fake("dcls::triton_to_planes")  # type: ignore[untyped-decorator]
+def _(x: Tensor, dtype: torch.dtype, pitch: int, _origin: int) -> Tensor:
+    return x.new_empty(*x.shape[:3], pitch, dtype=dtype)
+
+
+@library.register_fake("dcls::triton_from_planes")  # type: ignore[untyped-decorator]
+def _(planes: Tensor, dtype: torch.dtype, width: int, _origin: int) -> Tensor:
+    x = planes.new_empty(*planes.shape[:3], width, dtype=dtype)
+    return torch.empty_like(x, memory_format=torch.channels_last)
 
 
 @library.register_fake("dcls::triton_depthwise")  # type: ignore[untyped-decorator]
-def _(x: Tensor, _weight: Tensor, _bias: Tensor | None) -> Tensor:
-    return torch.empty_like(x)
+def _(planes: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(planes)
 
 
 @library.register_fake("dcls::triton_depthwise_weight_gradient")  # type: ignore[untyped-decorator]
-def _(x: Tensor, _gradient: Tensor, size: tuple[int, int]) -> Tensor:
-    return x.new_empty(x.shape[1], 1, *size)
+def _(planes: Tensor, _gradient: Tensor, size: tuple[int, int], *_: object) -> Tensor:
+    return planes.new_empty(planes.shape[1], 1, *size, dtype=torch.float32)

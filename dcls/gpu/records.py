@@ -60,12 +60,13 @@ def write_wins(rows: list[Win]) -> None:
     wins.cache_clear()
 
 
-def is_recorded_win(x: Tensor, weight: Tensor) -> bool:
+def is_recorded_win(x: Tensor, weight: Tensor, dtype: torch.dtype) -> bool:
     """Whether a win is recorded for this kind of GPU, type, layout, map and kernel.
 
     Args:
         x: (N, C, H, W), on a GPU.
         weight: (C, 1, KH, KW).
+        dtype: in which is computed.
     """
     recorded = _recorded()
     if not recorded:
@@ -73,10 +74,10 @@ def is_recorded_win(x: Tensor, weight: Tensor) -> bool:
     capability = ".".join(map(str, torch.cuda.get_device_capability(x.device)))
     last = x.is_contiguous(memory_format=torch.channels_last)
     layout = "channels_last" if last else "contiguous"
-    dtype = str(x.dtype).removeprefix("torch.")
+    name = str(dtype).removeprefix("torch.")
     sizes = (*x.shape[2:], *weight.shape[2:])
     return any(
-        (win.capability, win.dtype, win.layout) == (capability, dtype, layout)
+        (win.capability, win.dtype, win.layout) == (capability, name, layout)
         and (win.height, win.width, win.kernel_height, win.kernel_width) == sizes
         and SIMILAR * x.shape[0] * x.shape[1] >= win.planes
         and min(win.forward, win.training) > 1

@@ -1,53 +1,66 @@
 """How a convolution is cut into matrix products, for a map and a kernel of given sizes.
 
 A row of a kernel slides along a row of a map. Written as a matrix (a Toeplitz matrix: constant
-along its diagonals), it takes `span` neighbouring input cells to `columns` output cells. Stacking
+along its diagonals), it takes the input cells that can be seen to `columns` output cells. Stacking
 such matrices, one below the other, gives `rows` output rows at once. So
 
     tile (rows x columns) = sum over the input rows it can see of cells (span) @ matrix (span, tile)
 
 which the matrix units do for as many tiles of one channel at a time as there are. The price is
-products with the zeros of the matrix; the choice below keeps it least.
+products with the zeros of the matrix; the choice below keeps it low.
+
+Input cells are read in chunks as wide as a tile. Of a wide map, neighbouring tiles see the same
+chunks, so they are computed together, in groups; a narrow map is one tile and one chunk wide.
 """
 
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 LARGEST_KERNEL = 31
 """Rows and columns of a kernel."""
 
-LARGEST_TILE = 256
-"""Output cells of a tile: more and the sums of a program no longer fit its registers."""
+MOST_CELLS = 256
+"""Output cells of a group of tiles: more and the sums of a program no longer fit its registers."""
 
-SMALLEST_TILE = 64
-"""Output cells of a tile of a large map: fewer and loading the cells takes longer than the
+FEWEST = 16
+"""Output cells of a tile that matrix units take."""
+
+LEAST_CELLS = 64
+"""Output cells of a tile of a high map: fewer and loading the cells takes longer than the
 products."""
+
+NARROW_COLUMNS = (8, 16, 32)
+"""Columns of the tile of a map no wider than that."""
+
+WIDE_COLUMNS = 16
+"""Columns of a tile of a wide map: the fewest terms of a product that matrix units take."""
 
 ALIGNMENT = 8
 """Cells: with 16 bits each, 16 bytes, which a GPU loads at a time."""
 
-NARROW_COLUMNS = 16
-"""Output columns of a tile of a wide map, the fewest that matrix units take."""
 
-
-@dataclass(frozen=True)
-class Tiling:
+class Tiling(NamedTuple):
     """A cut of maps into tiles.
 
     Args:
         rows: output rows of a tile, a power of two.
-        columns: output columns of a tile, a power of two.
-        span: input columns that a tile can see, a power of two.
-        margin: how many of them lie left of the tile.
+        columns: output columns of a tile, and input columns of a chunk: a power of two.
+        seen: chunks that a tile sees.
+        margin: columns of its first chunk that lie left of it.
+        group: tiles side by side that belong together: 1, 2 or 4.
+        chunks: that a group sees, without those that lie beside every map.
         first: the first input row that a tile reads, counted from the highest it can see.
         last: one more than the last one.
         down: tiles per column of tiles.
-        across: tiles per row of tiles.
+        across: groups per row of tiles.
     """
 
     rows: int
     columns: int
-    span: int
+    seen: int
     margin: int
+    group: int
+    chunks: int
     first: int
     last: int
     down: int
@@ -61,11 +74,19 @@ class Tiling:
     @property
     def products(self) -> int:
         """Multiply-adds per map and channel, those with zeros included."""
-        return self.down * self.across * self.cells * (self.last - self.first) * self.span
+        seen = sum(min(self.seen, self.chunks - tile) for tile in range(self.group))
+        terms = (self.last - self.first) * seen * self.columns
+        return self.down * self.across * self.cells * terms
 
 
+def meeting_size(height: int, width: int, kernel_height: int, kernel_width: int) -> tuple[int, int]:
+    """How many rows and columns of a kernel can meet a map at all."""
+    return min(kernel_height, 2 * height - 1), min(kernel_width, 2 * width - 1)
+
+
+@lru_cache(maxsize=1024)
 def tiling_of(height: int, width: int, kernel_height: int, kernel_width: int) -> Tiling:
-    """The cut with the fewest products.
+    """The cut that suits.
 
     Args:
         height: of the map.
@@ -73,39 +94,31 @@ def tiling_of(height: int, width: int, kernel_height: int, kernel_width: int) ->
         kernel_height: odd, at most twice the map's less one.
         kernel_width: odd, likewise.
     """
-    columns, span, margin = _columns(width, kernel_width)
     fitting = [
-        _of_rows(rows, columns, span, margin, height, width, kernel_height)
-        for rows in (1, 2, 4, 8, 16)
-        if rows * columns <= LARGEST_TILE
+        with_rows(rows, height, width, kernel_height, kernel_width) for rows in (1, 2, 4, 8, 16, 32)
     ]
-    large = [t for t in fitting if t.cells >= SMALLEST_TILE]
+    fitting = [t for t in fitting if t.cells >= FEWEST and t.cells * t.group <= MOST_CELLS]
+    large = [t for t in fitting if t.cells >= LEAST_CELLS]
     enough = [t for t in fitting if t.down == 1]  # a low map needs no more rows than it has
     return min((enough[:1] + large) or fitting, key=lambda t: t.products)
 
 
-def _columns(width: int, kernel_width: int) -> tuple[int, int, int]:
-    """Output columns, input columns, and those left of the tile."""
-    for whole in (16, 32):
-        if width <= whole:
-            return whole, whole, 0
-    reach = kernel_width // 2
-    margin = -(-reach // ALIGNMENT) * ALIGNMENT
-    return NARROW_COLUMNS, _power_of_two(margin + NARROW_COLUMNS + reach), margin
-
-
-def _of_rows(
-    rows: int, columns: int, span: int, margin: int, height: int, width: int, kernel_height: int
-) -> Tiling:
+def with_rows(rows: int, height: int, width: int, kernel_height: int, kernel_width: int) -> Tiling:
+    """The cut into tiles of so many rows."""
     down = -(-height // rows)
     # One tile for all rows of the map reads the rows of the map, and none beside it.
-    first, last = (
-        (kernel_height // 2, kernel_height // 2 + height)
-        if down == 1
-        else (0, rows + kernel_height - 1)
-    )
-    return Tiling(rows, columns, span, margin, first, last, down, -(-width // columns))
-
-
-def _power_of_two(least: int) -> int:
-    return 1 << (least - 1).bit_length()
+    half = kernel_height // 2
+    first, last = (half, half + height) if down == 1 else (0, rows + kernel_height - 1)
+    for columns in NARROW_COLUMNS:
+        if width <= columns:
+            return Tiling(rows, columns, 1, 0, 1, 1, first, last, down, 1)
+    reach, columns = kernel_width // 2, WIDE_COLUMNS
+    margin = -(-reach // ALIGNMENT) * ALIGNMENT
+    seen = -(-(margin + columns + reach) // columns)
+    tiles = -(-width // columns)
+    group = min((4, 2), key=lambda size: -(-tiles // size) * size)
+    across = -(-tiles // group)
+    chunks = group + seen - 1
+    if across == 1:
+        chunks = min(chunks, -(-(margin + width) // columns))
+    return Tiling(rows, columns, seen, margin, group, chunks, first, last, down, across)
