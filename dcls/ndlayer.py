@@ -222,7 +222,9 @@ class DclsNd(nn.Module):
     def _smallest_kernel(self) -> Tensor:
         """The kernel without the border in which no point acts, where padding follows from it."""
         kernel = self.construct_kernel()
-        return symmetric_crop(kernel, self.padding) if self.is_same_depthwise else kernel
+        return (
+            symmetric_crop(kernel, self.padding).contiguous() if self.is_same_depthwise else kernel
+        )
 
     @property
     def is_same_depthwise(self) -> bool:

@@ -1,19 +1,22 @@
-"""The convolution by the Triton operators with its gradients, of any order.
+"""The convolution by the Triton kernels with its gradients, of any order.
 
 The input gradient is the same convolution with the kernel turned round. Planes that are made of
 maps in channels_last serve all passes, and what lies beside the convolution in a network sees its
 own memory format in both directions.
+
+A GPU is so quick that Python must be, too: where nobody watches, the passes are called directly, and
+as operators (`dcls.gpu.operators`) in a compiled graph, under a counter of operations and the like.
 """
 
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dcls.gpu import operators as _operators  # defines the operators
-from dcls.gpu.layout import padded_layout, plain_layout
-
-OPERATORS = _operators.NAMESPACE
+from dcls.execution import is_plain_eager
+from dcls.gpu import convolution, operators
+from dcls.gpu.layout import Layout, padded_layout, plain_layout
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -25,41 +28,52 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
         bias: (C,) or None.
         dtype: float32, float16 or bfloat16.
     """
-    if _is_channels_last(x):
-        layout = padded_layout(x.shape[2], x.shape[3], weight.shape[2], weight.shape[3])
-        planes = _ToPlanes.apply(x, dtype, *layout)
-        y = _Convolution.apply(planes, weight, bias, *layout, False)
-        return _FromPlanes.apply(y, dtype, *layout)  # type: ignore[no-any-return]
-    planes = x.to(dtype).contiguous()
-    layout = plain_layout(x.shape[3])
-    return _Convolution.apply(planes, weight, bias, *layout, False)  # type: ignore[no-any-return]
+    last = _is_channels_last(x)
+    height, width = x.shape[2:]
+    layout = padded_layout(height, width, *weight.shape[2:]) if last else plain_layout(width)
+    weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
+    if not torch.is_grad_enabled():
+        passes = _passes(x)
+        if not last:
+            return passes.convolve(x.to(dtype).contiguous(), weight, bias, layout)
+        planes = passes.to_planes(x, dtype, layout)
+        return passes.from_planes(passes.convolve(planes, weight, bias, layout), dtype, layout)
+    if not last:
+        return _Convolution.apply(x.to(dtype).contiguous(), weight, bias, False, *layout)
+    planes = _ToPlanes.apply(x, dtype, *layout)
+    return _FromPlanes.apply(
+        _Convolution.apply(planes, weight, bias, False, *layout), dtype, *layout
+    )
+
+
+def _passes(x: Tensor) -> ModuleType:
+    """What computes: functions, or operators, which are known to PyTorch's tools."""
+    plain = type(x) in (Tensor, torch.nn.Parameter) and is_plain_eager()
+    return convolution if plain else operators
 
 
 class _ToPlanes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *layout: int) -> Tensor:
         ctx.dtype, ctx.layout = x.dtype, layout
-        _width, pitch, origin = layout
-        y: Tensor = OPERATORS.triton_to_planes(x, dtype, pitch, origin)
-        return y
+        return _passes(x).to_planes(x, dtype, Layout(*layout))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return _FromPlanes.apply(gradients[0], ctx.dtype, *ctx.layout), *[None] * 4
+        gradient = _FromPlanes.apply(gradients[0], ctx.dtype, *ctx.layout)
+        return gradient, None, None, None, None
 
 
 class _FromPlanes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, planes: Tensor, dtype: torch.dtype, *layout: int) -> Tensor:
         ctx.dtype, ctx.layout = planes.dtype, layout
-        width, _pitch, origin = layout
-        x: Tensor = OPERATORS.triton_from_planes(planes, dtype, width, origin)
-        return x
+        return _passes(planes).from_planes(planes, dtype, Layout(*layout))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        return _ToPlanes.apply(gradient, ctx.dtype, *ctx.layout), *[None] * 4
+        return _ToPlanes.apply(gradient, ctx.dtype, *ctx.layout), None, None, None, None
 
 
 class _Convolution(torch.autograd.Function):
@@ -67,32 +81,28 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, planes: Tensor, weight: Tensor, bias: Tensor | None, *place: int
+        ctx: Any, planes: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, *layout: int
     ) -> Tensor:
-        *ctx.layout, ctx.turned = place
+        ctx.layout, ctx.turned = layout, turned
         ctx.save_for_backward(planes if ctx.needs_input_grad[1] else None, weight)
         ctx.bias_dtype = None if bias is None else bias.dtype
-        width, _pitch, origin = ctx.layout
-        y: Tensor = OPERATORS.triton_depthwise(planes, weight, bias, width, origin, ctx.turned)
-        return y
+        return _passes(planes).convolve(planes, weight, bias, Layout(*layout), turned)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         planes, weight = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
+        gradient, layout = gradients[0].contiguous(), ctx.layout
         planes_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
-            planes_gradient = _Convolution.apply(
-                gradient, weight, None, *ctx.layout, not ctx.turned
-            )
+            planes_gradient = _Convolution.apply(gradient, weight, None, not ctx.turned, *layout)
         if ctx.needs_input_grad[1]:
             size = (weight.shape[2], weight.shape[3])
-            weight_gradient = _WeightGradient.apply(planes, gradient, *size, *ctx.layout)
+            weight_gradient = _WeightGradient.apply(planes, gradient, *size, *layout)
             weight_gradient = weight_gradient.flip(2, 3) if ctx.turned else weight_gradient
             weight_gradient = weight_gradient.to(weight.dtype)
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient.sum((0, 2, 3), dtype=torch.float32).to(ctx.bias_dtype)
-        return planes_gradient, weight_gradient, bias_gradient, *[None] * 4
+        return planes_gradient, weight_gradient, bias_gradient, None, None, None, None
 
 
 class _WeightGradient(torch.autograd.Function):
@@ -104,21 +114,18 @@ class _WeightGradient(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(planes, gradient)
         ctx.layout = layout
-        total: Tensor = OPERATORS.triton_depthwise_weight_gradient(
-            planes, gradient, (height, width), layout[0], layout[2]
-        )
-        return total
+        return _passes(planes).correlate(planes, gradient, height, width, Layout(*layout))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         planes, gradient = ctx.saved_tensors
-        kernel = gradients[0]
+        kernel, layout = gradients[0].contiguous(), ctx.layout
         planes_gradient = gradient_gradient = None
         if ctx.needs_input_grad[0]:
-            planes_gradient = _Convolution.apply(gradient, kernel, None, *ctx.layout, True)
+            planes_gradient = _Convolution.apply(gradient, kernel, None, True, *layout)
         if ctx.needs_input_grad[1]:
-            gradient_gradient = _Convolution.apply(planes, kernel, None, *ctx.layout, False)
-        return planes_gradient, gradient_gradient, *[None] * 5
+            gradient_gradient = _Convolution.apply(planes, kernel, None, False, *layout)
+        return planes_gradient, gradient_gradient, None, None, None, None, None
 
 
 def _is_channels_last(x: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from functools import cache
 
 import torch
 
@@ -12,7 +13,7 @@ LEAST_CAPABILITY = (8, 0)
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def obstacle(device: str) -> str | None:
     """What stands in the way for tensors on a type of device, and how to mend it; None: nothing."""
-    if importlib.util.find_spec("triton") is None:
+    if not has_triton():
         return "Triton is not installed: it comes with PyTorch's builds for NVIDIA GPUs on Linux"
     if is_interpreted():
         return None
@@ -30,6 +31,12 @@ def obstacle(device: str) -> str | None:
             f"{LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]} or more"
         )
     return None
+
+
+@cache
+def has_triton() -> bool:
+    """Whether it is installed."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def is_interpreted() -> bool:

@@ -62,7 +62,10 @@ def convolve(
     """
     case = Case(*planes.shape[:3], layout, *weight.shape[2:])
     shape, toeplitz, convolution = _convolution(case, planes.dtype, bias is not None, turned)
-    matrices, y = planes.new_empty(shape), torch.empty_like(planes)
+    matrices = planes.new_empty(shape)
+    # The last row, too, has room on its right for what would be beside the next one's map.
+    room = planes.new_empty(planes.numel() + layout.origin)
+    y = room[: planes.numel()].view(planes.shape)
     with _device(planes):
         toeplitz.run(weight, matrices)
         convolution.run(planes, matrices, bias, y)
@@ -81,7 +84,8 @@ def correlate(planes: Tensor, gradient: Tensor, height: int, width: int, layout:
     """
     case = Case(*planes.shape[:3], layout, height, width)
     launch, shape = _weight_gradient(case, planes.dtype)
-    partial = torch.zeros(shape, dtype=torch.float32, device=planes.device)
+    room = planes.new_empty if _writes_all(case) else planes.new_zeros
+    partial = room(shape, dtype=torch.float32)
     with _device(planes):
         launch.run(planes, gradient, partial)
     # The product of output row h of a tile and its input row h + i belongs to kernel row i.
@@ -89,6 +93,11 @@ def correlate(planes: Tensor, gradient: Tensor, height: int, width: int, layout:
     strides = (part, channel, output + row, row, column)
     diagonals = partial.as_strided((*shape[:3], *case.size), strides)
     return resized(diagonals.sum((0, 2)).unsqueeze(1), height, width)
+
+
+def _writes_all(case: Case) -> bool:
+    """Whether the tiles see all rows that a kernel can reach."""
+    return case.tiling.down > 1
 
 
 _to_planes = lru_cache(maxsize=KEPT)(to_planes_launch)

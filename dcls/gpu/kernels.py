@@ -84,10 +84,14 @@ def _chunk(
 
 
 @triton.jit
-def _store(y, sums, row, left, height, width, pitch, known, COLUMNS: tl.constexpr):
-    """Write a tile: `y` is where its planes start, `row` the rows of its cells."""
+def _store(y, sums, row, left, height, limit, pitch, known, COLUMNS: tl.constexpr):
+    """Write a tile: `y` is where its planes start, `row` the rows of its cells.
+
+    `limit`: columns of a map, or, if PADDED, the pitch. What is written right of the map is for
+    nobody, but a memory is quicker at whole sectors; it ends where the next row's map begins.
+    """
     column = left + tl.arange(0, sums.shape[1]) % COLUMNS
-    written = known & (row < height) & (column < width)[None, :]
+    written = known & (row < height) & (column < limit)[None, :]
     tl.store(y + row * pitch + column[None, :], sums.to(y.dtype.element_ty), mask=written)
 
 
@@ -209,9 +213,10 @@ def convolution_kernel(  # noqa: C901, PLR0915 - tiles are unrolled by hand
                 sums_3 = _product(a_5, b, sums_3, PRECISION, WIDENED)
     row = top[:, None] + y_row[None, :]
     target = y + plane[:, None]
-    _store(target, sums, row, left, height, width, pitch, known, COLUMNS)
+    limit = pitch if PADDED else width
+    _store(target, sums, row, left, height, limit, pitch, known, COLUMNS)
     if GROUP > 1:
-        _store(target, sums_1, row, left + COLUMNS, height, width, pitch, known, COLUMNS)
+        _store(target, sums_1, row, left + COLUMNS, height, limit, pitch, known, COLUMNS)
     if GROUP > 2:
-        _store(target, sums_2, row, left + 2 * COLUMNS, height, width, pitch, known, COLUMNS)
-        _store(target, sums_3, row, left + 3 * COLUMNS, height, width, pitch, known, COLUMNS)
+        _store(target, sums_2, row, left + 2 * COLUMNS, height, limit, pitch, known, COLUMNS)
+        _store(target, sums_3, row, left + 3 * COLUMNS, height, limit, pitch, known, COLUMNS)

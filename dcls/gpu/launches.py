@@ -19,14 +19,11 @@ INTERPRETED = isinstance(convolution_kernel, InterpretedFunction)
 LEAST = 16
 """The fewest rows, columns and terms of a product that matrix units take."""
 
-MOST_TILES = 128
-"""Groups of tiles of a program of the convolution."""
+GRADIENT_TILES = 64
+"""Tiles at a time of a program of the weight gradient."""
 
-GRADIENT_TILES = 32
-"""Groups of tiles at a time of a program of the weight gradient."""
-
-MOST_SUMS = 2**15
-"""Sums of a program: 128 registers of each thread of 8 warps."""
+MOST_SUMS = 2**14
+"""Sums of a program: 128 registers of each thread of 4 warps."""
 
 ENOUGH_PROGRAMS = 512
 """Of the weight gradient: more than a GPU runs at a time. A constant, for the split decides the
@@ -73,7 +70,7 @@ class Launch:
     numbers: tuple[int, ...]
     constants: dict[str, Any]
     options: dict[str, int]
-    _compiled: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
+    _launchers: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
 
     def run(self, *tensors: Tensor | None) -> None:
         """Queue it on the current stream of the current device.
@@ -81,15 +78,15 @@ class Launch:
         Finding the compiled code takes Triton longer than many a kernel runs, so it is kept, by all
         that it may depend on.
         """
-        key = tuple(None if t is None else (t.dtype, t.data_ptr() % 16 == 0) for t in tensors)
-        place = (torch.cuda.current_device() if torch.cuda.is_initialized() else None, *key)
-        compiled = self._compiled.get(place)
-        if compiled is not None:
-            compiled[self.grid](*tensors, *self.numbers, *self.constants.values())
+        place = torch.cuda.current_device() if not INTERPRETED else None
+        key = (place, *[None if t is None else (t.dtype, t.data_ptr() % 16) for t in tensors])
+        launcher = self._launchers.get(key)
+        if launcher is not None:
+            launcher(*tensors, *self.numbers, *self.constants.values())
             return
         compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants, **self.options)
-        if compiled is not None:  # as it is in Triton's interpreter
-            self._compiled[place] = compiled
+        if not INTERPRETED:
+            self._launchers[key] = compiled[self.grid]
 
 
 class Case(NamedTuple):
@@ -172,8 +169,8 @@ def weight_gradient_launch(
 ) -> tuple[Launch, tuple[int, ...]]:
     """Writes sums over parts of the tiles, and the shape of these.
 
-    Tensors: planes (N, C, H, pitch) in `dtype`; planes of the output's gradient; sums, float32,
-    zero: those that belong to no tile's row stay so.
+    Tensors: planes (N, C, H, pitch) in `dtype`; planes of the output's gradient; sums, float32. Of
+    a map that is one tile high, sums that belong to rows beside it are not written.
     """
     blocks = ceil_div(case.samples * tiling.down * tiling.across, block.tiles)
     passes = ceil_div(tiling.last - tiling.first, block.together)
@@ -191,19 +188,18 @@ def weight_gradient_launch(
 
 def convolution_block(samples: int, tiling: Tiling) -> Block:
     """The work of a program of the convolution."""
-    sums = tiling.cells * tiling.group
-    tiles = _tiles(samples * tiling.down, min(MOST_TILES, MOST_SUMS // sums))
-    return Block(tiles, max(1, LEAST // tiling.columns), _warps(tiles * sums))
+    tiles = _tiles(samples * tiling.down, MOST_SUMS // (tiling.cells * tiling.group))
+    return Block(tiles, 8 if tiling.columns == 8 else 2, 4)
 
 
 def weight_gradient_block(samples: int, tiling: Tiling) -> Block:
     """The work of a program of the weight gradient."""
     per_row = tiling.cells * tiling.seen * tiling.columns
-    together = 1 << (max(1, MOST_SUMS // 2 // per_row).bit_length() - 1)
+    together = 1 << (max(1, MOST_SUMS // per_row).bit_length() - 1)
     together = min(together, _power_of_two(tiling.last - tiling.first))
     together = max(LEAST // tiling.columns, together)
-    tiles = _tiles(samples * tiling.down * tiling.across, GRADIENT_TILES)
-    return Block(tiles, together, _warps(together * per_row))
+    tiles = _tiles(samples * tiling.down * tiling.across, GRADIENT_TILES // tiling.group)
+    return Block(tiles, together, 4)
 
 
 def unit_of(pitch: int) -> int:
@@ -223,10 +219,6 @@ def _power_of_two(least: int) -> int:
 def _tiles(tiles: int, most: int) -> int:
     """Of a program, if there are so many in all."""
     return max(LEAST, min(most, _power_of_two(tiles)))
-
-
-def _warps(sums: int) -> int:
-    return 4 if 4 * sums <= MOST_SUMS else 8
 
 
 def _numbers(case: Case, tiling: Tiling, blocks: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from dcls.gpu import convolution
 from dcls.gpu.layout import Layout
 from dcls.operator_flops import planes_convolution_flops, planes_weight_gradient_flops
 
-NAMESPACE = torch.ops.dcls
+OPERATORS = torch.ops.dcls
 PLACE = "SymInt width, SymInt origin"
 SCHEMAS = {
     "triton_to_planes": "(Tensor x, ScalarType dtype, SymInt pitch, SymInt origin) -> Tensor",
@@ -93,8 +93,8 @@ for name, implementation in IMPLEMENTATIONS.items():
     for device in ("CUDA", "CPU"):  # on the CPU, Triton's interpreter
         library.impl(f"dcls::{name}", device, implementation)
 
-register_flop_formula(NAMESPACE.triton_depthwise)(planes_convolution_flops)
-register_flop_formula(NAMESPACE.triton_depthwise_weight_gradient)(planes_weight_gradient_flops)
+register_flop_formula(OPERATORS.triton_depthwise)(planes_convolution_flops)
+register_flop_formula(OPERATORS.triton_depthwise_weight_gradient)(planes_weight_gradient_flops)
 
 
 @library.register_fake("dcls::triton_to_planes")  # type: ignore[untyped-decorator]
@@ -116,3 +116,32 @@ def _(planes: Tensor, *_: object) -> Tensor:
 @library.register_fake("dcls::triton_depthwise_weight_gradient")  # type: ignore[untyped-decorator]
 def _(planes: Tensor, _gradient: Tensor, size: tuple[int, int], *_: object) -> Tensor:
     return planes.new_empty(planes.shape[1], 1, *size, dtype=torch.float32)
+
+
+def to_planes(x: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
+    """As `dcls.gpu.convolution.to_planes`, as are the following."""
+    planes: Tensor = OPERATORS.triton_to_planes(x, dtype, layout.pitch, layout.origin)
+    return planes
+
+
+def from_planes(planes: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
+    """Maps of planes."""
+    x: Tensor = OPERATORS.triton_from_planes(planes, dtype, layout.width, layout.origin)
+    return x
+
+
+def convolve(
+    planes: Tensor, weight: Tensor, bias: Tensor | None, layout: Layout, turned: bool = False
+) -> Tensor:
+    """Output of the convolution."""
+    width, _, origin = layout
+    y: Tensor = OPERATORS.triton_depthwise(planes, weight, bias, width, origin, turned)
+    return y
+
+
+def correlate(planes: Tensor, gradient: Tensor, height: int, width: int, layout: Layout) -> Tensor:
+    """Weight gradient."""
+    total: Tensor = OPERATORS.triton_depthwise_weight_gradient(
+        planes, gradient, (height, width), layout.width, layout.origin
+    )
+    return total

@@ -25,9 +25,8 @@ MOST_CELLS = 256
 FEWEST = 16
 """Output cells of a tile that matrix units take."""
 
-LEAST_CELLS = 64
-"""Output cells of a tile of a high map: fewer and loading the cells takes longer than the
-products."""
+LEAST_ROWS = 4
+"""Of a tile of a high map: fewer and loading the cells takes longer than the products."""
 
 NARROW_COLUMNS = (8, 16, 32)
 """Columns of the tile of a map no wider than that."""
@@ -98,7 +97,7 @@ def tiling_of(height: int, width: int, kernel_height: int, kernel_width: int) ->
         with_rows(rows, height, width, kernel_height, kernel_width) for rows in (1, 2, 4, 8, 16, 32)
     ]
     fitting = [t for t in fitting if t.cells >= FEWEST and t.cells * t.group <= MOST_CELLS]
-    large = [t for t in fitting if t.cells >= LEAST_CELLS]
+    large = [t for t in fitting if t.rows >= LEAST_ROWS]
     enough = [t for t in fitting if t.down == 1]  # a low map needs no more rows than it has
     return min((enough[:1] + large) or fitting, key=lambda t: t.products)
 

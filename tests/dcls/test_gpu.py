@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import dcls
 from dcls.depthwise import depthwise_conv2d, paths
 from dcls.errors import LayerArgumentError
-from dcls.gpu import records
+from dcls.gpu import availability, records
 from dcls.gpu.availability import obstacle
 from dcls.gpu.layout import padded_layout, plain_layout
 from dcls.gpu.records import Win
@@ -186,7 +186,7 @@ def test_repeated_runs_agree_to_the_bit() -> None:
 
 
 def test_operators_are_sound() -> None:
-    from dcls.gpu.operators import NAMESPACE as OPERATORS
+    from dcls.gpu.operators import OPERATORS
 
     x, weight, bias = random_inputs((3, 4, 9, 10), (7, 5), "contiguous", torch.float32)
     maps = x.contiguous(memory_format=torch.channels_last)
@@ -202,7 +202,7 @@ def test_operators_are_sound() -> None:
 
 
 def test_operators_say_what_they_expect() -> None:
-    from dcls.gpu.operators import NAMESPACE as OPERATORS
+    from dcls.gpu.operators import OPERATORS
 
     x, weight, _ = random_inputs((3, 4, 9, 10), (7, 5), "contiguous", torch.float32)
     with pytest.raises(RuntimeError, match="contiguous and not empty"):
@@ -307,7 +307,7 @@ def test_without_a_gpu_the_setting_says_what_to_do(monkeypatch: pytest.MonkeyPat
 
 
 def test_without_triton_the_setting_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr(availability, "has_triton", lambda: False)
     with pytest.raises(LayerArgumentError, match="Triton is not installed"):
         depthwise_conv2d(torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5))
 
