@@ -113,15 +113,19 @@ def _separable_kernel(
 ) -> Tensor:
     axes = row_axes(version, len(size))
     # tables[a]: (*lead, n, size[a]); row r of the positions acts on axis axes[r].
-    tables = [
-        axis_weights(
-            positions[axes.index(axis)],
-            None if widths is None else widths[axes.index(axis)],
-            cells,
-            version,
-        )
-        for axis, cells in enumerate(size)
-    ]
+    if len(set(size)) == 1:  # all rows at once, for many a GPU has less to do than Python
+        rows = axis_weights(positions, widths, size[0], version).unbind()
+        tables = [rows[axes.index(axis)] for axis in range(len(size))]
+    else:
+        tables = [
+            axis_weights(
+                positions[axes.index(axis)],
+                None if widths is None else widths[axes.index(axis)],
+                cells,
+                version,
+            )
+            for axis, cells in enumerate(size)
+        ]
     if version in NORMALISED_VERSIONS:
         # The sum over the grid of an outer product is the product of the sums.
         total = tables[0].sum(-1)

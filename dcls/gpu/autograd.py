@@ -32,18 +32,8 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
     height, width = x.shape[2:]
     layout = padded_layout(height, width, *weight.shape[2:]) if last else plain_layout(width)
     weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
-    if not torch.is_grad_enabled():
-        passes = _passes(x)
-        if not last:
-            return passes.convolve(x.to(dtype).contiguous(), weight, bias, layout)
-        planes = passes.to_planes(x, dtype, layout)
-        return passes.from_planes(passes.convolve(planes, weight, bias, layout), dtype, layout)
-    if not last:
-        return _Convolution.apply(x.to(dtype).contiguous(), weight, bias, False, *layout)
-    planes = _ToPlanes.apply(x, dtype, *layout)
-    return _FromPlanes.apply(
-        _Convolution.apply(planes, weight, bias, False, *layout), dtype, *layout
-    )
+    planes = x.to(dtype).contiguous() if not last else _to_planes(x, dtype, layout)
+    return _convolve(planes, weight, bias, layout, last=last)
 
 
 def _passes(x: Tensor) -> ModuleType:
@@ -52,28 +42,67 @@ def _passes(x: Tensor) -> ModuleType:
     return convolution if plain else operators
 
 
+def _to_planes(x: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _passes(x).to_planes(x, dtype, layout)
+    return _ToPlanes.apply(x, dtype, *layout)
+
+
+def _from_planes(planes: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _passes(planes).from_planes(planes, dtype, layout)
+    return _FromPlanes.apply(planes, dtype, *layout)
+
+
+def _convolve(
+    planes: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    layout: Layout,
+    turned: bool = False,
+    last: bool = False,
+) -> Tensor:
+    """Output planes, or if `last` maps in channels_last."""
+    if not torch.is_grad_enabled():
+        return _computed(planes, weight, bias, layout, turned, last)
+    return _Convolution.apply(planes, weight, bias, turned, last, *layout)
+
+
+def _computed(
+    planes: Tensor, weight: Tensor, bias: Tensor | None, layout: Layout, turned: bool, last: bool
+) -> Tensor:
+    passes = _passes(planes)
+    y = passes.convolve(planes, weight, bias, layout, turned)
+    return passes.from_planes(y, y.dtype, layout) if last else y
+
+
+def _correlate(planes: Tensor, gradient: Tensor, size: tuple[int, int], layout: Layout) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _passes(planes).correlate(planes, gradient, *size, layout)
+    return _WeightGradient.apply(planes, gradient, *size, *layout)
+
+
 class _ToPlanes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *layout: int) -> Tensor:
-        ctx.dtype, ctx.layout = x.dtype, layout
-        return _passes(x).to_planes(x, dtype, Layout(*layout))
+        ctx.dtype, ctx.layout = x.dtype, Layout(*layout)
+        return _passes(x).to_planes(x, dtype, ctx.layout)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gradient = _FromPlanes.apply(gradients[0], ctx.dtype, *ctx.layout)
-        return gradient, None, None, None, None
+        return _from_planes(gradients[0], ctx.dtype, ctx.layout), None, None, None, None
 
 
 class _FromPlanes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, planes: Tensor, dtype: torch.dtype, *layout: int) -> Tensor:
-        ctx.dtype, ctx.layout = planes.dtype, layout
-        return _passes(planes).from_planes(planes, dtype, Layout(*layout))
+        ctx.dtype, ctx.layout = planes.dtype, Layout(*layout)
+        return _passes(planes).from_planes(planes, dtype, ctx.layout)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        return _ToPlanes.apply(gradient, ctx.dtype, *ctx.layout), None, None, None, None
+        return _to_planes(gradient, ctx.dtype, ctx.layout), None, None, None, None
 
 
 class _Convolution(torch.autograd.Function):
@@ -81,28 +110,39 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, planes: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, *layout: int
+        ctx: Any,
+        planes: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        turned: bool,
+        last: bool,
+        *layout: int,
     ) -> Tensor:
-        ctx.layout, ctx.turned = layout, turned
+        ctx.layout, ctx.turned, ctx.last = Layout(*layout), turned, last
         ctx.save_for_backward(planes if ctx.needs_input_grad[1] else None, weight)
-        ctx.bias_dtype = None if bias is None else bias.dtype
-        return _passes(planes).convolve(planes, weight, bias, Layout(*layout), turned)
+        ctx.dtype, ctx.bias_dtype = planes.dtype, None if bias is None else bias.dtype
+        return _computed(planes, weight, bias, ctx.layout, turned, last)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         planes, weight = ctx.saved_tensors
-        gradient, layout = gradients[0].contiguous(), ctx.layout
+        gradient, layout = gradients[0], ctx.layout
         planes_gradient = weight_gradient = bias_gradient = None
+        if ctx.last:
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            gradient = _to_planes(gradient, ctx.dtype, layout)
+        else:
+            gradient = gradient.contiguous()
         if ctx.needs_input_grad[0]:
-            planes_gradient = _Convolution.apply(gradient, weight, None, not ctx.turned, *layout)
+            planes_gradient = _convolve(gradient, weight, None, layout, not ctx.turned)
         if ctx.needs_input_grad[1]:
             size = (weight.shape[2], weight.shape[3])
-            weight_gradient = _WeightGradient.apply(planes, gradient, *size, *layout)
+            weight_gradient = _correlate(planes, gradient, size, layout)
             weight_gradient = weight_gradient.flip(2, 3) if ctx.turned else weight_gradient
             weight_gradient = weight_gradient.to(weight.dtype)
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient.sum((0, 2, 3), dtype=torch.float32).to(ctx.bias_dtype)
-        return planes_gradient, weight_gradient, bias_gradient, None, None, None, None
+        return planes_gradient, weight_gradient, bias_gradient, *[None] * 5
 
 
 class _WeightGradient(torch.autograd.Function):
@@ -113,8 +153,8 @@ class _WeightGradient(torch.autograd.Function):
         ctx: Any, planes: Tensor, gradient: Tensor, height: int, width: int, *layout: int
     ) -> Tensor:
         ctx.save_for_backward(planes, gradient)
-        ctx.layout = layout
-        return _passes(planes).correlate(planes, gradient, height, width, Layout(*layout))
+        ctx.layout = Layout(*layout)
+        return _passes(planes).correlate(planes, gradient, height, width, ctx.layout)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -122,10 +162,10 @@ class _WeightGradient(torch.autograd.Function):
         kernel, layout = gradients[0].contiguous(), ctx.layout
         planes_gradient = gradient_gradient = None
         if ctx.needs_input_grad[0]:
-            planes_gradient = _Convolution.apply(gradient, kernel, None, True, *layout)
+            planes_gradient = _convolve(gradient, kernel, None, layout, turned=True)
         if ctx.needs_input_grad[1]:
-            gradient_gradient = _Convolution.apply(planes, kernel, None, False, *layout)
-        return planes_gradient, gradient_gradient, None, None, None, None, None
+            gradient_gradient = _convolve(planes, kernel, None, layout)
+        return planes_gradient, gradient_gradient, *[None] * 5
 
 
 def _is_channels_last(x: Tensor) -> bool:

@@ -63,9 +63,10 @@ def convolve(
     case = Case(*planes.shape[:3], layout, *weight.shape[2:])
     shape, toeplitz, convolution = _convolution(case, planes.dtype, bias is not None, turned)
     matrices = planes.new_empty(shape)
-    # The last row, too, has room on its right for what would be beside the next one's map.
-    room = planes.new_empty(planes.numel() + layout.origin)
-    y = room[: planes.numel()].view(planes.shape)
+    if not layout.origin:
+        y = torch.empty_like(planes)
+    else:  # the last row, too, has room for what would be beside the next one's map
+        y = planes.new_empty(planes.numel() + layout.origin)[: -layout.origin].view(planes.shape)
     with _device(planes):
         toeplitz.run(weight, matrices)
         convolution.run(planes, matrices, bias, y)
@@ -97,7 +98,7 @@ def correlate(planes: Tensor, gradient: Tensor, height: int, width: int, layout:
 
 def _writes_all(case: Case) -> bool:
     """Whether the tiles see all rows that a kernel can reach."""
-    return case.tiling.down > 1
+    return case.gradient_tiling.down > 1
 
 
 _to_planes = lru_cache(maxsize=KEPT)(to_planes_launch)
@@ -120,7 +121,7 @@ def _convolution(
 
 @lru_cache(maxsize=KEPT)
 def _weight_gradient(case: Case, dtype: torch.dtype) -> tuple[Launch, tuple[int, ...]]:
-    tiling = case.tiling
+    tiling = case.gradient_tiling
     block = weight_gradient_block(case.samples, tiling)
     return weight_gradient_launch(case, dtype, tiling, block)
 

@@ -11,7 +11,7 @@ from triton.runtime.interpreter import InterpretedFunction
 from dcls.gpu.gradient_kernels import weight_gradient_kernel
 from dcls.gpu.kernels import convolution_kernel, toeplitz_kernel
 from dcls.gpu.layout import Layout
-from dcls.gpu.tiling import Tiling, meeting_size, tiling_of
+from dcls.gpu.tiling import Tiling, gradient_tiling_of, meeting_size, tiling_of
 
 INTERPRETED = isinstance(convolution_kernel, InterpretedFunction)
 """Whether the kernels run in Triton's interpreter, on the CPU: `TRITON_INTERPRET=1` did it."""
@@ -19,8 +19,8 @@ INTERPRETED = isinstance(convolution_kernel, InterpretedFunction)
 LEAST = 16
 """The fewest rows, columns and terms of a product that matrix units take."""
 
-GRADIENT_TILES = 64
-"""Tiles at a time of a program of the weight gradient."""
+MOST_TILES = 128
+"""Groups of tiles of a program of the convolution."""
 
 MOST_SUMS = 2**14
 """Sums of a program: 128 registers of each thread of 4 warps."""
@@ -115,8 +115,13 @@ class Case(NamedTuple):
 
     @property
     def tiling(self) -> Tiling:
-        """The cut of the maps that suits."""
+        """The cut of the maps that suits the convolution."""
         return tiling_of(self.height, self.layout.width, *self.size)
+
+    @property
+    def gradient_tiling(self) -> Tiling:
+        """The cut of the maps that suits the weight gradient."""
+        return gradient_tiling_of(self.height, self.layout.width, *self.size)
 
 
 def toeplitz_launch(case: Case, turned: bool, tiling: Tiling) -> Launch:
@@ -188,18 +193,22 @@ def weight_gradient_launch(
 
 def convolution_block(samples: int, tiling: Tiling) -> Block:
     """The work of a program of the convolution."""
-    tiles = _tiles(samples * tiling.down, MOST_SUMS // (tiling.cells * tiling.group))
-    return Block(tiles, 8 if tiling.columns == 8 else 2, 4)
+    alone, tiny = tiling.group == 1, tiling.columns == 8
+    most = min(MOST_TILES, (2 if alone else 1) * MOST_SUMS // (tiling.cells * tiling.group))
+    tiles = _tiles(samples * tiling.down, most)
+    return Block(tiles, *((8, 4, 2) if tiny else (2, 8, 3) if alone else (2, 4, 3)))
 
 
 def weight_gradient_block(samples: int, tiling: Tiling) -> Block:
     """The work of a program of the weight gradient."""
-    per_row = tiling.cells * tiling.seen * tiling.columns
-    together = 1 << (max(1, MOST_SUMS // per_row).bit_length() - 1)
-    together = min(together, _power_of_two(tiling.last - tiling.first))
-    together = max(LEAST // tiling.columns, together)
-    tiles = _tiles(samples * tiling.down * tiling.across, GRADIENT_TILES // tiling.group)
-    return Block(tiles, together, 4)
+    alone, tiny = tiling.group == 1, tiling.columns == 8
+    together = 8 if tiny or not alone else 4
+    most = 1 << (
+        max(1, MOST_SUMS // (tiling.cells * tiling.seen * tiling.columns)).bit_length() - 1
+    )
+    together = max(LEAST // tiling.columns, min(together, most))
+    tiles = _tiles(samples * tiling.down * tiling.across, 16 if not alone else 32 if tiny else 64)
+    return Block(tiles, together, 4, 2 if tiny else 3)
 
 
 def unit_of(pitch: int) -> int:

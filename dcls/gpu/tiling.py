@@ -102,6 +102,19 @@ def tiling_of(height: int, width: int, kernel_height: int, kernel_width: int) ->
     return min((enough[:1] + large) or fitting, key=lambda t: t.products)
 
 
+@lru_cache(maxsize=1024)
+def gradient_tiling_of(height: int, width: int, kernel_height: int, kernel_width: int) -> Tiling:
+    """The cut that suits the weight gradient; arguments as for `tiling_of`.
+
+    Of few rows: there, pairs of rows too far from each other are computed in vain, and adding up
+    their diagonals takes longer than loading a row once more.
+    """
+    sizes = (height, width, kernel_height, kernel_width)
+    tiling = tiling_of(*sizes)
+    narrow = tiling.columns == NARROW_COLUMNS[0]
+    return tiling if narrow else with_rows(min(tiling.rows, LEAST_ROWS), *sizes)
+
+
 def with_rows(rows: int, height: int, width: int, kernel_height: int, kernel_width: int) -> Tiling:
     """The cut into tiles of so many rows."""
     down = -(-height // rows)
