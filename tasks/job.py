@@ -20,6 +20,7 @@ from tasks.build import Job, build_job, build_task
 from tasks.build_benchmark import benchmarked, build_benchmark
 from tasks.build_corruption import build_altered_data, write_corrupted
 from tasks.build_evaluation import build_evaluation
+from tasks.depthwise import set_depthwise
 from tasks.modes import BENCHMARK, CORRUPT, MODES, ROBUSTNESS, Outcome
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
@@ -47,6 +48,7 @@ def run_job(config: DictConfig) -> None:
     check_kinds(config)
     config = benchmarked(config) if config.mode == BENCHMARK else with_subject(config)
     check_settings(config)
+    set_depthwise(config)
     overrides = list(HydraConfig.get().overrides.task)
     provenance = Provenance.gather(overrides, config.seed)
     L.seed_everything(config.seed, workers=True, verbose=False)

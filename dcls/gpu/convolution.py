@@ -111,7 +111,7 @@ def _convolution(
 ) -> tuple[tuple[int, ...], Launch, Launch]:
     """The shape of matrices, what writes them, and what computes with them."""
     tiling = case.tiling
-    block = convolution_block(case.samples, tiling)
+    block = convolution_block(case.samples, tiling, dtype)
     return (
         matrices_shape(case, tiling),
         toeplitz_launch(case, turned, tiling),
@@ -122,7 +122,7 @@ def _convolution(
 @lru_cache(maxsize=KEPT)
 def _weight_gradient(case: Case, dtype: torch.dtype) -> tuple[Launch, tuple[int, ...]]:
     tiling = case.gradient_tiling
-    block = weight_gradient_block(case.samples, tiling)
+    block = weight_gradient_block(case.samples, tiling, dtype)
     return weight_gradient_launch(case, dtype, tiling, block)
 
 

@@ -191,24 +191,25 @@ def weight_gradient_launch(
     return launch, (parts, case.channels, tiling.rows, tiling.rows + height - 1, width)
 
 
-def convolution_block(samples: int, tiling: Tiling) -> Block:
+def convolution_block(samples: int, tiling: Tiling, dtype: torch.dtype) -> Block:
     """The work of a program of the convolution."""
     alone, tiny = tiling.group == 1, tiling.columns == 8
     most = min(MOST_TILES, (2 if alone else 1) * MOST_SUMS // (tiling.cells * tiling.group))
     tiles = _tiles(samples * tiling.down, most)
+    if dtype == torch.float32:  # twice the room, and the products take more registers
+        return Block(min(tiles, 64), max(1, LEAST // tiling.columns), 8, 2)
     return Block(tiles, *((8, 4, 2) if tiny else (2, 8, 3) if alone else (2, 4, 3)))
 
 
-def weight_gradient_block(samples: int, tiling: Tiling) -> Block:
+def weight_gradient_block(samples: int, tiling: Tiling, dtype: torch.dtype) -> Block:
     """The work of a program of the weight gradient."""
-    alone, tiny = tiling.group == 1, tiling.columns == 8
-    together = 8 if tiny or not alone else 4
-    most = 1 << (
-        max(1, MOST_SUMS // (tiling.cells * tiling.seen * tiling.columns)).bit_length() - 1
-    )
-    together = max(LEAST // tiling.columns, min(together, most))
-    tiles = _tiles(samples * tiling.down * tiling.across, 16 if not alone else 32 if tiny else 64)
-    return Block(tiles, together, 4, 2 if tiny else 3)
+    alone, tiny, wide = tiling.group == 1, tiling.columns == 8, dtype == torch.float32
+    sums = MOST_SUMS // (2 if wide else 1)
+    most = 1 << (max(1, sums // (tiling.cells * tiling.seen * tiling.columns)).bit_length() - 1)
+    together = max(LEAST // tiling.columns, min(8 if tiny or not alone else 4, most))
+    most = 16 if not alone else 32 if tiny or wide else 64
+    tiles = _tiles(samples * tiling.down * tiling.across, most)
+    return Block(tiles, together, 4, 2 if tiny or wide else 3)
 
 
 def unit_of(pitch: int) -> int:

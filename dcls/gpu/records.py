@@ -1,7 +1,7 @@
 """For which shapes the Triton kernels were measured to be quicker than PyTorch.
 
 The file `wins.json` is where the backend "auto" looks: what was never measured on such a GPU is
-left to PyTorch. It is empty: so far the kernels were interpreted and compiled, not run on a GPU.
+left to PyTorch. `python benchmarks/gpu_depthwise.py --record` adds to it.
 """
 
 import json
@@ -14,12 +14,9 @@ from torch import Tensor
 
 WINS = Path(__file__).with_name("wins.json")
 
-SIMILAR = 4
-"""With at least a quarter of the measured maps times channels a GPU is filled alike."""
-
 
 class Win(NamedTuple):
-    """A shape for which the kernels were quicker, forward and in both gradients.
+    """A shape with the times of both; it is a win if both ratios are above 1.
 
     Args:
         device: name of the GPU.
@@ -47,6 +44,11 @@ class Win(NamedTuple):
     forward: float
     training: float
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """Planes, and rows and columns of map and kernel."""
+        return self.planes, self.height, self.width, self.kernel_height, self.kernel_width
+
 
 @cache
 def wins() -> tuple[Win, ...]:
@@ -61,7 +63,10 @@ def write_wins(rows: list[Win]) -> None:
 
 
 def is_recorded_win(x: Tensor, weight: Tensor, dtype: torch.dtype) -> bool:
-    """Whether a win is recorded for this kind of GPU, type, layout, map and kernel.
+    """Whether a win is recorded for this kind of GPU, type and layout at these sizes or smaller.
+
+    With the size of maps and kernels, and with their number, PyTorch's operators take longer in
+    proportion, and these kernels do not: what was won is not lost by more of it.
 
     Args:
         x: (N, C, H, W), on a GPU.
@@ -74,13 +79,13 @@ def is_recorded_win(x: Tensor, weight: Tensor, dtype: torch.dtype) -> bool:
     capability = ".".join(map(str, torch.cuda.get_device_capability(x.device)))
     last = x.is_contiguous(memory_format=torch.channels_last)
     layout = "channels_last" if last else "contiguous"
-    name = str(dtype).removeprefix("torch.")
-    sizes = (*x.shape[2:], *weight.shape[2:])
+    kind = (capability, str(dtype).removeprefix("torch."), layout)
+    samples, channels, height, width = x.shape
+    sizes = (samples * channels, height, width, *weight.shape[2:])
     return any(
-        (win.capability, win.dtype, win.layout) == (capability, name, layout)
-        and (win.height, win.width, win.kernel_height, win.kernel_width) == sizes
-        and SIMILAR * x.shape[0] * x.shape[1] >= win.planes
+        (win.capability, win.dtype, win.layout) == kind
         and min(win.forward, win.training) > 1
+        and all(own <= size for own, size in zip(win.sizes, sizes, strict=True))
         for win in recorded
     )
 

@@ -333,19 +333,22 @@ def test_torch_means_pytorchs_operators_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_auto_takes_them_where_a_win_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    win = Win("A GPU", "9.0", "float32", "channels_last", 400, 14, 14, 17, 17, 2.0, 3.0)
+    win = Win("A GPU", "9.0", "float32", "channels_last", 100, 14, 14, 17, 17, 2.0, 3.0)
     slow = win._replace(layout="contiguous", training=0.9)
     monkeypatch.setattr(records, "wins", lambda: (slow, win))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
-    weight = torch.zeros(50, 1, 17, 17)
 
-    def is_win(samples: int = 2, side: int = 14, layout: str = "channels_last") -> bool:
+    def is_win(
+        samples: int = 2, side: int = 14, kernel: int = 17, layout: str = "channels_last"
+    ) -> bool:
         x = torch.zeros(samples, 50, side, side).contiguous(memory_format=LAYOUTS[layout])
-        return records.is_recorded_win(x, weight, torch.float32)
+        return records.is_recorded_win(x, torch.zeros(50, 1, kernel, kernel), torch.float32)
 
     assert is_win()
+    assert is_win(samples=3, side=20, kernel=31)
     assert not is_win(samples=1)  # a GPU may not be filled
     assert not is_win(side=13)
+    assert not is_win(kernel=15)
     assert not is_win(layout="contiguous")  # quicker forward, slower in training
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
     assert not is_win()

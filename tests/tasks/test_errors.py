@@ -117,3 +117,16 @@ def test_debug_shows_where_it_was_raised(run):
     ended = run(*TINY_SHAPES, "mode=fly", "debug=true")
     assert ended.code == 1
     assert "Traceback" in ended.err
+
+
+def test_a_depthwise_that_does_not_exist(run):
+    ended = refused(run, *TINY_SHAPES, "depthwise=cuda")
+    assert "choose one of auto, torch, triton" in ended.err
+    assert ended.folders == []
+
+
+def test_triton_without_a_gpu(run, monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    ended = refused(run, *TINY_SHAPES, "depthwise=triton")
+    assert "set it to auto" in ended.err
+    assert ended.folders == []
