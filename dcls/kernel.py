@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcls.execution import is_autocast_enabled
 from dcls.interpolation import NORMALISED_VERSIONS, axis_weights, bilinear_taps, row_axes
 
 NORMALISATION_EPS = 1e-7
@@ -46,7 +47,7 @@ def construct_kernel(
     device = weight.device.type
     plain = (
         torch.autocast(device_type=device, enabled=False)
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        if is_autocast_enabled(device)
         else nullcontext()
     )
     with plain:

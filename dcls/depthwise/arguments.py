@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dcls.errors import LayerArgumentError
+from dcls.execution import is_autocast_enabled
 
 
 def check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
@@ -39,9 +40,7 @@ def check_odd(height: int, width: int) -> None:
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """The type in which an enabled autocast would let `conv2d` compute; None: as it is called."""
     device = x.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return None
-    return torch.get_autocast_dtype(device)
+    return torch.get_autocast_dtype(device) if is_autocast_enabled(device) else None
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -84,8 +84,8 @@ def is_native(x: Tensor) -> bool:
 
 
 def _uses_triton(x: Tensor, weight: Tensor, dtype: torch.dtype, backend: Backend) -> bool:
-    if backend == "torch" or max(weight.shape[2:]) > LARGEST_KERNEL:
-        return False
+    if backend == "torch" or x.is_meta or max(weight.shape[2:]) > LARGEST_KERNEL:
+        return False  # on the meta device nothing is computed, only shapes
     if x.numel() // x.shape[1] > MOST_CELLS:
         return False
     device = x.device.type

@@ -4,12 +4,12 @@ The input gradient is the same convolution with the kernel turned round. Planes 
 maps in channels_last serve all passes, and what lies beside the convolution in a network sees its
 own memory format in both directions.
 
-A GPU is so quick that Python must be, too: where nobody watches, the passes are called directly, and
-as operators (`dcls.gpu.operators`) in a compiled graph, under a counter of operations and the like.
+A GPU is so quick that Python must be, too: where nobody watches, the passes are called directly;
+in a compiled graph, under a counter of operations and the like, as operators
+(`dcls.gpu.operators`).
 """
 
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -36,7 +36,32 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
     return _convolve(planes, weight, bias, layout, last=last)
 
 
-def _passes(x: Tensor) -> ModuleType:
+class Passes(Protocol):
+    """What a module that computes has."""
+
+    def to_planes(self, x: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
+        """Planes of maps in channels_last."""
+
+    def from_planes(self, planes: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
+        """Maps in channels_last of planes."""
+
+    def convolve(
+        self,
+        planes: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        layout: Layout,
+        turned: bool = False,
+    ) -> Tensor:
+        """Output of the convolution."""
+
+    def correlate(
+        self, planes: Tensor, gradient: Tensor, height: int, width: int, layout: Layout
+    ) -> Tensor:
+        """Weight gradient."""
+
+
+def _passes(x: Tensor) -> Passes:
     """What computes: functions, or operators, which are known to PyTorch's tools."""
     plain = type(x) in (Tensor, torch.nn.Parameter) and is_plain_eager()
     return convolution if plain else operators
@@ -45,13 +70,13 @@ def _passes(x: Tensor) -> ModuleType:
 def _to_planes(x: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
     if not torch.is_grad_enabled():
         return _passes(x).to_planes(x, dtype, layout)
-    return _ToPlanes.apply(x, dtype, *layout)
+    return _ToPlanes.apply(x, dtype, *layout)  # type: ignore[no-any-return]
 
 
 def _from_planes(planes: Tensor, dtype: torch.dtype, layout: Layout) -> Tensor:
     if not torch.is_grad_enabled():
         return _passes(planes).from_planes(planes, dtype, layout)
-    return _FromPlanes.apply(planes, dtype, *layout)
+    return _FromPlanes.apply(planes, dtype, *layout)  # type: ignore[no-any-return]
 
 
 def _convolve(
@@ -65,7 +90,7 @@ def _convolve(
     """Output planes, or if `last` maps in channels_last."""
     if not torch.is_grad_enabled():
         return _computed(planes, weight, bias, layout, turned, last)
-    return _Convolution.apply(planes, weight, bias, turned, last, *layout)
+    return _Convolution.apply(planes, weight, bias, turned, last, *layout)  # type: ignore[no-any-return]
 
 
 def _computed(
@@ -79,7 +104,7 @@ def _computed(
 def _correlate(planes: Tensor, gradient: Tensor, size: tuple[int, int], layout: Layout) -> Tensor:
     if not torch.is_grad_enabled():
         return _passes(planes).correlate(planes, gradient, *size, layout)
-    return _WeightGradient.apply(planes, gradient, *size, *layout)
+    return _WeightGradient.apply(planes, gradient, *size, *layout)  # type: ignore[no-any-return]
 
 
 class _ToPlanes(torch.autograd.Function):

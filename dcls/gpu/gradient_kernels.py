@@ -37,7 +37,7 @@ def _diagonal(pairs, diagonal, lag):
 
 
 @triton.jit
-def weight_gradient_kernel(
+def weight_gradient_kernel(  # noqa: PLR0915 - as the other kernel
     x,  # planes (N, C, height, pitch)
     gradient,  # as x, of the output
     partial,  # (parts, C, ROWS, ROWS + KERNEL_HEIGHT - 1, KERNEL_WIDTH), float32

@@ -3,10 +3,10 @@
 All offsets into a tensor are of 64 bits: it may have more than 2^31 cells. Sums are in float32 and
 no two programs add to the same cell, so results repeat to the bit.
 
-Maps are planes as `dcls.gpu.layout` describes them: the first cell of a row is ORIGIN cells right of
-its start, and the next row starts a pitch later. A width or pitch is passed as so many units of a
-power of two: so the compiler knows how wide its loads may be, and one compiled kernel serves maps of
-all sizes. PADDED: what a program can see beside a row is zero.
+Maps are planes as `dcls.gpu.layout` describes them: the first cell of a row is ORIGIN cells right
+of its start, and the next row starts a pitch later. A width or pitch is passed as so many units of
+a power of two: so the compiler knows how wide its loads may be, and one compiled kernel serves maps
+of all sizes. PADDED: what a program can see beside a row is zero.
 
 WIDENED: multiply in float32 what is stored with 16 bits, for Triton's interpreter, which would take
 the bits of bfloat16 for whole numbers (Triton's issue 11584).

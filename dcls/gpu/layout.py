@@ -1,13 +1,13 @@
 """Maps as planes: a row after the other, one channel after the other.
 
-Planes made of maps in channels_last have rows of whole groups of cells that a GPU loads at once, and
-zeros on the left as far as a kernel reaches. Right of a row that is no multiple are zeros, too.
+Planes made of maps in channels_last have rows of whole groups of cells that a GPU loads at once,
+and zeros on the left as far as a kernel reaches. Right of a row that is no multiple are zeros, too.
 What the kernels *write* as planes is not defined beside the map.
 """
 
 from typing import NamedTuple
 
-from dcls.gpu.tiling import meeting_size, tiling_of
+from dcls.gpu.tiling import columns_of, meeting_size
 
 
 class Layout(NamedTuple):
@@ -36,6 +36,6 @@ def plain_layout(width: int) -> Layout:
 
 def padded_layout(height: int, width: int, kernel_height: int, kernel_width: int) -> Layout:
     """Of planes made of maps in channels_last, for kernels of a size."""
-    tiling = tiling_of(height, width, *meeting_size(height, width, kernel_height, kernel_width))
-    whole = -(-(tiling.margin + width) // tiling.columns) * tiling.columns
-    return Layout(width, whole, tiling.margin)
+    _, kernel_width = meeting_size(height, width, kernel_height, kernel_width)
+    columns, _, margin = columns_of(width, kernel_width)
+    return Layout(width, -(-(margin + width) // columns) * columns, margin)

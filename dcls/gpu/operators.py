@@ -1,5 +1,7 @@
 """The passes as PyTorch operators: opaque to `torch.compile`, known to its tools."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
@@ -83,7 +85,7 @@ def _require(is_so: bool, expected: str) -> None:
         raise RuntimeError(f"dcls Triton operator: expected {expected}")
 
 
-IMPLEMENTATIONS = {
+IMPLEMENTATIONS: dict[str, Callable[..., object]] = {
     "triton_to_planes": _to_planes,
     "triton_from_planes": _from_planes,
     "triton_depthwise": _convolve,

@@ -83,6 +83,16 @@ def meeting_size(height: int, width: int, kernel_height: int, kernel_width: int)
     return min(kernel_height, 2 * height - 1), min(kernel_width, 2 * width - 1)
 
 
+def columns_of(width: int, kernel_width: int) -> tuple[int, int, int]:
+    """Of a tile or chunk, the chunks that a tile sees, and their columns left of it."""
+    for columns in NARROW_COLUMNS:
+        if width <= columns:
+            return columns, 1, 0
+    reach = kernel_width // 2
+    margin = -(-reach // ALIGNMENT) * ALIGNMENT
+    return WIDE_COLUMNS, -(-(margin + WIDE_COLUMNS + reach) // WIDE_COLUMNS), margin
+
+
 @lru_cache(maxsize=1024)
 def tiling_of(height: int, width: int, kernel_height: int, kernel_width: int) -> Tiling:
     """The cut that suits.
@@ -121,12 +131,9 @@ def with_rows(rows: int, height: int, width: int, kernel_height: int, kernel_wid
     # One tile for all rows of the map reads the rows of the map, and none beside it.
     half = kernel_height // 2
     first, last = (half, half + height) if down == 1 else (0, rows + kernel_height - 1)
-    for columns in NARROW_COLUMNS:
-        if width <= columns:
-            return Tiling(rows, columns, 1, 0, 1, 1, first, last, down, 1)
-    reach, columns = kernel_width // 2, WIDE_COLUMNS
-    margin = -(-reach // ALIGNMENT) * ALIGNMENT
-    seen = -(-(margin + columns + reach) // columns)
+    columns, seen, margin = columns_of(width, kernel_width)
+    if width <= columns:
+        return Tiling(rows, columns, seen, margin, 1, 1, first, last, down, 1)
     tiles = -(-width // columns)
     group = min((4, 2), key=lambda size: -(-tiles // size) * size)
     across = -(-tiles // group)
