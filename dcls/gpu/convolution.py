@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcls.gpu.blocks import convolution_block, weight_gradient_block
 from dcls.gpu.launches import (
     Case,
     Launch,
-    convolution_block,
     convolution_launch,
     matrices_shape,
     toeplitz_launch,
-    weight_gradient_block,
     weight_gradient_launch,
 )
 from dcls.gpu.layout import Layout
@@ -60,7 +59,8 @@ def convolve(
         layout: of the planes.
         turned: whether to take the kernels turned by half a turn.
     """
-    case = Case(*planes.shape[:3], layout, *weight.shape[2:])
+    samples, channels, height, _ = planes.shape
+    case = Case(samples, channels, height, layout, weight.shape[2], weight.shape[3])
     shape, toeplitz, convolution = _convolution(case, planes.dtype, bias is not None, turned)
     matrices = planes.new_empty(shape)
     if not layout.origin:
@@ -83,7 +83,8 @@ def correlate(planes: Tensor, gradient: Tensor, height: int, width: int, layout:
         width: of the kernel.
         layout: of the planes.
     """
-    case = Case(*planes.shape[:3], layout, height, width)
+    samples, channels, rows, _ = planes.shape
+    case = Case(samples, channels, rows, layout, height, width)
     launch, shape = _weight_gradient(case, planes.dtype)
     room = planes.new_empty if _writes_all(case) else planes.new_zeros
     partial = room(shape, dtype=torch.float32)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from triton.runtime.interpreter import InterpretedFunction
 
+from dcls.gpu.blocks import Block
 from dcls.gpu.gradient_kernels import weight_gradient_kernel
 from dcls.gpu.kernels import convolution_kernel, toeplitz_kernel
 from dcls.gpu.layout import Layout
@@ -15,15 +16,6 @@ from dcls.gpu.tiling import Tiling, gradient_tiling_of, meeting_size, tiling_of
 
 INTERPRETED = isinstance(convolution_kernel, InterpretedFunction)
 """Whether the kernels run in Triton's interpreter, on the CPU: `TRITON_INTERPRET=1` did it."""
-
-LEAST = 16
-"""The fewest rows, columns and terms of a product that matrix units take."""
-
-MOST_TILES = 128
-"""Groups of tiles of a program of the convolution."""
-
-MOST_SUMS = 2**14
-"""Sums of a program: 128 registers of each thread of 4 warps."""
 
 ENOUGH_PROGRAMS = 512
 """Of the weight gradient: more than a GPU runs at a time. A constant, for the split decides the
@@ -34,23 +26,6 @@ ELEMENTS = 1024
 
 LONGEST_VECTOR = 16
 """Cells that a thread may load at once: more than enough for 16 bytes."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """The work of a program.
-
-    Args:
-        tiles: groups of tiles of the maps, a power of two; of the weight gradient: at a time.
-        together: input rows at a time, a power of two.
-        warps: of 32 threads.
-        stages: loads are issued so many products ahead, less one.
-    """
-
-    tiles: int
-    together: int
-    warps: int
-    stages: int = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,27 +166,6 @@ def weight_gradient_launch(
     return launch, (parts, case.channels, tiling.rows, tiling.rows + height - 1, width)
 
 
-def convolution_block(samples: int, tiling: Tiling, dtype: torch.dtype) -> Block:
-    """The work of a program of the convolution."""
-    alone, tiny = tiling.group == 1, tiling.columns == 8
-    most = min(MOST_TILES, (2 if alone else 1) * MOST_SUMS // (tiling.cells * tiling.group))
-    tiles = _tiles(samples * tiling.down, most)
-    if dtype == torch.float32:  # twice the room, and the products take more registers
-        return Block(min(tiles, 64), max(1, LEAST // tiling.columns), 8, 2)
-    return Block(tiles, *((8, 4, 2) if tiny else (2, 8, 3) if alone else (2, 4, 3)))
-
-
-def weight_gradient_block(samples: int, tiling: Tiling, dtype: torch.dtype) -> Block:
-    """The work of a program of the weight gradient."""
-    alone, tiny, wide = tiling.group == 1, tiling.columns == 8, dtype == torch.float32
-    sums = MOST_SUMS // (2 if wide else 1)
-    most = 1 << (max(1, sums // (tiling.cells * tiling.seen * tiling.columns)).bit_length() - 1)
-    together = max(LEAST // tiling.columns, min(8 if tiny or not alone else 4, most))
-    most = 16 if not alone else 32 if tiny or wide else 64
-    tiles = _tiles(samples * tiling.down * tiling.across, most)
-    return Block(tiles, together, 4, 2 if tiny or wide else 3)
-
-
 def unit_of(pitch: int) -> int:
     """The largest power of two that a pitch is a multiple of, as far as it helps."""
     return min(pitch & -pitch, LONGEST_VECTOR)
@@ -220,15 +174,6 @@ def unit_of(pitch: int) -> int:
 def ceil_div(cells: int, by: int) -> int:
     """As `triton.cdiv`, which takes 10 microseconds."""
     return -(-cells // by)
-
-
-def _power_of_two(least: int) -> int:
-    return 1 << (least - 1).bit_length()
-
-
-def _tiles(tiles: int, most: int) -> int:
-    """Of a program, if there are so many in all."""
-    return max(LEAST, min(most, _power_of_two(tiles)))
 
 
 def _numbers(case: Case, tiling: Tiling, blocks: int) -> tuple[int, ...]:

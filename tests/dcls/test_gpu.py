@@ -140,7 +140,8 @@ def test_many_maps() -> None:
 
 
 def test_offsets_beyond_32_bits() -> None:
-    from dcls.gpu.launches import Block, Case, convolution_launch, matrices_shape, toeplitz_launch
+    from dcls.gpu.blocks import Block
+    from dcls.gpu.launches import Case, convolution_launch, matrices_shape, toeplitz_launch
 
     # As if there were 2^30 channels, of which the programs of the first one alone are run: the
     # second sample starts at cell 2^31. Pages that nobody touches take no memory.
