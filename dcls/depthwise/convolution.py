@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, library
 
+import dcls.gpu.operators  # noqa: F401  counters of operations must know them before a call
 from dcls.depthwise import onednn
 from dcls.depthwise.arguments import autocast_dtype, cast, check_shapes
 from dcls.depthwise.paths import HALF_DTYPES, ONEDNN_TAPS, is_native, path_of

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+import dcls.gpu.implementations  # noqa: F401  what the operators do
 from dcls.execution import is_plain_eager
 from dcls.gpu import convolution, operators
 from dcls.gpu.layout import Layout, padded_layout, plain_layout
