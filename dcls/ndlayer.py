@@ -209,8 +209,9 @@ class DclsNd(nn.Module):
 
     def _kernel(self, dtype: torch.dtype) -> Tensor:
         parameters = [p for p in (self.weight, self.P, self.SIG) if p is not None]
-        if self.given_kernel is not None:
-            return self.given_kernel.to(dtype)
+        given = self.given_kernel
+        if given is not None:
+            return given.to(dtype)
         if not self.keeps_kernel(parameters):
             return self.construct_kernel().to(dtype)
         return self._kept.kernel(parameters, dtype, self._smallest_kernel)

@@ -30,6 +30,21 @@ def obstacle(device: str) -> str | None:
             f"this GPU has compute capability {found[0]}.{found[1]}, expected "
             f"{LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]} or more"
         )
+    return driver_obstacle()
+
+
+@cache
+def driver_obstacle() -> str | None:
+    """What keeps Triton from its driver: before 3.8 it builds that with a C compiler, once."""
+    from triton.runtime import driver
+
+    try:
+        driver.active.get_current_target()
+    except Exception as error:  # a compiler, its headers, the library of the GPU: all differ
+        return (
+            f"Triton cannot reach the GPU ({type(error).__name__}: {error}): before its version "
+            "3.8 it needs a C compiler and Python's headers (Debian: gcc, python3-dev)"
+        )
     return None
 
 

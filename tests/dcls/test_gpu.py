@@ -321,8 +321,29 @@ def test_old_gpus_are_named(
 ) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(availability, "driver_obstacle", lambda: None)
     found = obstacle("cuda")
     assert (found is None) if message is None else (found is not None and message in found)
+
+
+def test_what_keeps_triton_from_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from triton.runtime import driver
+
+    class NoCompiler:
+        def get_current_target(self) -> None:
+            raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(driver, "_active", NoCompiler())
+    availability.driver_obstacle.cache_clear()
+    try:
+        found = obstacle("cuda")
+    finally:
+        availability.driver_obstacle.cache_clear()
+    assert found is not None
+    assert "Failed to find C compiler" in found
+    assert "python3-dev" in found
 
 
 def test_torch_means_pytorchs_operators_alone(monkeypatch: pytest.MonkeyPatch) -> None:
