@@ -7,6 +7,8 @@ import torch
 from commands import TINY_SHAPES, refused
 from omegaconf import OmegaConf
 
+import dcls
+
 BACKBONE = ("+backbone.depths=[1,1,1,1]", "+backbone.dims=[4,4,8,8]")
 QUICK = (
     "mode=benchmark",
@@ -86,6 +88,24 @@ def test_results_name_machine_settings_and_the_spread_positions(run):
     headline = [k for k in results["metrics"] if k.count("/") == 1]
     assert headline == ["inference/images_per_second_batch_2"]
     assert "convnext_dcls_yocto folded" in (ended.folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize("depthwise", ["torch", "triton"])
+def test_what_convolves_is_chosen_and_named(run, monkeypatch, depthwise):
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(dcls.depthwise, "backend", "auto")  # as it is afterwards
+    computed = []
+
+    def convolve(x, weight, bias, dtype):
+        computed.append(x.device.type)
+        return torch.nn.functional.conv2d(x, weight, bias, padding="same", groups=len(weight))
+
+    monkeypatch.setattr("dcls.gpu.autograd.depthwise", convolve)
+    ended = run(*TINY, f"depthwise={depthwise}", "benchmark.variants=[plain]")
+    assert ended.code == 0, ended.err
+    assert ended.results["facts"]["depthwise"] == depthwise
+    assert set(computed) == ({"cpu"} if depthwise == "triton" else set())
 
 
 def test_models_are_compared_a_timm_model_among_them(run):
