@@ -25,9 +25,10 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     """Convolve each channel with its own odd kernel, stride 1, zero padding of half a kernel.
 
     Equal to `conv2d(x, weight, bias, padding=(KH // 2, KW // 2), groups=C)` in value, in all
-    gradients (of any order) and in its behaviour under autocast, but quicker on a CPU. The output
-    follows the memory format of `x`; channels_last is the faster one on a CPU. The setting
-    `dcls.depthwise.backend` ("auto", "torch" or "triton") says what may compute it.
+    gradients (of any order) and in its behaviour under autocast, but quicker on a CPU, and on GPUs
+    where Triton kernels were measured to be (`dcls/gpu/wins.json`). The output follows the memory
+    format of `x`; channels_last is the faster one on a CPU. The setting `dcls.depthwise.backend`
+    ("auto", "torch" or "triton") says what may compute it.
 
     Args:
         x: (N, C, H, W), any N, H and W.
