@@ -34,8 +34,9 @@ SPECIAL_TAPS = 9
 LARGEST_KERNEL = 31
 """Rows and columns up to which Triton's kernels are made and tested."""
 
-MOST_CELLS = 2**31 - 2**10
-"""Of one channel, of all samples: Triton's kernels number their tiles with 32 bits."""
+MOST_CELLS = 2**28 - 2**10
+"""Of one channel, of all samples: Triton's kernels number these, and what is beside a map in its
+plane (of eight columns for one, at worst), with 32 bits."""
 
 ONEDNN_TAPS = 49
 """Up to 7x7, oneDNN's kernels are as fast as the native one, which copies."""

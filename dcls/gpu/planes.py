@@ -34,6 +34,12 @@ def _launch(kernel: object, shape: tuple[int, int, int], layout: Layout) -> Laun
     blocks = ceil_div(height * layout.pitch, CELLS)
     units = layout.pitch // unit
     numbers = (channels, height, layout.width, units, blocks)
-    constants = {"UNIT": unit, "ORIGIN": layout.origin, "CELLS": CELLS, "CHANNELS": CHANNELS}
+    constants = {
+        "UNIT": unit,
+        "ORIGIN": layout.origin,
+        "CELLS": CELLS,
+        "CHANNELS": CHANNELS,
+        "LARGE": channels * height * layout.width >= 2**31,
+    }
     grid = (samples * blocks, ceil_div(channels, CHANNELS), 1)
     return Launch(kernel, grid, numbers, constants, {"num_warps": 4})

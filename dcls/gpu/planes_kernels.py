@@ -1,4 +1,7 @@
-"""The Triton kernels that turn maps in channels_last into planes, and back."""
+"""The Triton kernels that turn maps in channels_last into planes, and back.
+
+LARGE: the maps of one sample have more cells than 32 bits can number.
+"""
 
 import triton
 import triton.language as tl
@@ -17,6 +20,7 @@ def to_planes_kernel(
     ORIGIN: tl.constexpr,
     CELLS: tl.constexpr,
     CHANNELS: tl.constexpr,
+    LARGE: tl.constexpr,
 ):
     """CELLS cells of CHANNELS planes of one sample; those beside the map become zero."""
     pitch = units * UNIT
@@ -24,9 +28,11 @@ def to_planes_kernel(
     cell = tl.program_id(0) % blocks * CELLS + tl.arange(0, CELLS)[:, None]
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
     row, column = cell // pitch, cell % pitch - ORIGIN
+    if LARGE:
+        row = row.to(tl.int64)
     there = (row < height) & (channel < channels)
     inside = there & (column >= 0) & (column < width)
-    source = x + sample * (channels * height * width) + (row * width + column) * channels + channel
+    source = x + sample * channels * height * width + (row * width + column) * channels + channel
     value = tl.load(source, mask=inside, other=0.0).to(planes.dtype.element_ty)
     target = planes + (sample * channels + channel) * (height * pitch) + cell
     tl.store(target, value, mask=there)
@@ -45,6 +51,7 @@ def from_planes_kernel(
     ORIGIN: tl.constexpr,
     CELLS: tl.constexpr,
     CHANNELS: tl.constexpr,
+    LARGE: tl.constexpr,
 ):
     """The way back; what lies beside the map is left out."""
     pitch = units * UNIT
@@ -52,9 +59,11 @@ def from_planes_kernel(
     cell = tl.program_id(0) % blocks * CELLS + tl.arange(0, CELLS)[:, None]
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
     row, column = cell // pitch, cell % pitch - ORIGIN
+    if LARGE:
+        row = row.to(tl.int64)
     there = (row < height) & (channel < channels)
     source = planes + (sample * channels + channel) * (height * pitch) + cell
     value = tl.load(source, mask=there, other=0.0).to(x.dtype.element_ty)
     inside = there & (column >= 0) & (column < width)
-    target = x + sample * (channels * height * width) + (row * width + column) * channels + channel
+    target = x + sample * channels * height * width + (row * width + column) * channels + channel
     tl.store(target, value, mask=inside)

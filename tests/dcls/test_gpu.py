@@ -161,9 +161,35 @@ def test_offsets_beyond_32_bits() -> None:
     assert y[[0, 1, stride, stride + 1]].tolist() == [3, 3, 7, 7]
 
 
-def test_more_cells_than_tiles_can_be_numbered_are_left_to_conv2d() -> None:
-    x = torch.empty(2**29, 1, 2, 2, device="meta")
-    assert not paths._uses_triton(x, torch.empty(1, 1, 3, 3, device="meta"), x.dtype, "triton")
+@pytest.mark.parametrize(("samples", "width"), [(1, 3), (2, 2)])
+def test_offsets_in_maps_beyond_32_bits(samples: int, width: int) -> None:
+    from dcls.gpu.planes import from_planes_launch, to_planes_launch
+
+    # As above: of 2^30 channels the programs of the first 64 alone are run.
+    channels, ran = 2**30, 64
+    shape, strides = (samples, ran, width), (width * channels, 1, channels)
+    x, planes = (
+        torch.empty(samples * width * channels, dtype=torch.int8, device=DEVICE) for _ in range(2)
+    )
+    maps = x.as_strided(shape, strides)
+    wanted = torch.randint(100, shape, dtype=torch.int8, device=DEVICE)
+    maps.copy_(wanted)
+    for launched, tensors in (
+        (to_planes_launch, (x, planes)),
+        (from_planes_launch, (planes, x)),
+    ):
+        launch = launched((samples, channels, 1), plain_layout(width))
+        dataclasses.replace(launch, grid=(samples, 1, 1)).run(*tensors)
+        assert torch.equal(planes.as_strided(shape, (strides[0], width, 1)), wanted)
+        assert torch.equal(maps, wanted)
+        maps.zero_()
+
+
+def test_more_cells_than_can_be_numbered_are_left_to_conv2d() -> None:
+    weight = torch.empty(1, 1, 3, 3, device=DEVICE)
+    for samples, is_taken in ((2**24, True), (2**26, False)):
+        x = torch.empty(1, 1, 2, 2, device=DEVICE).expand(samples, 1, 2, 2)
+        assert paths._uses_triton(x, weight, x.dtype, "triton") is is_taken
 
 
 def test_a_penalty_on_gradients_trains() -> None:
@@ -410,7 +436,14 @@ from dcls.gpu.convolution import _convolution, _weight_gradient
 from dcls.gpu.launches import Case
 from dcls.gpu.layout import padded_layout
 from dcls.gpu.machine_code import machine_code
+from dcls.gpu.planes import from_planes_launch, to_planes_launch
 
+for samples, side in ((128, 56), (1, 5000)):  # usual ones, and more cells than 32 bits number
+    layout = padded_layout(side, side, 17, 17)
+    for launched in (to_planes_launch, from_planes_launch):
+        launch = launched((samples, 96, side), layout)
+        code = machine_code(launch, (torch.bfloat16, torch.bfloat16), 90)
+        assert code.spilled == 0, (side, code)
 for channels, side in ((96, 56), (192, 28), (384, 14), (768, 7)):
     case = Case(128, channels, side, padded_layout(side, side, 17, 17), 17, 17)
     _, _, convolution = _convolution(case, torch.bfloat16, False, False)
