@@ -55,7 +55,6 @@ class RobustnessTask(Task):
     ) -> None:
         first = subjects[0].task
         super().__init__(first.optimization, first.monitor)
-        self.backbone = first.backbone
         self.models = nn.ModuleList([subject.task for subject in subjects])
         self.names = [subject.name for subject in subjects]
         self.data = data
@@ -67,6 +66,11 @@ class RobustnessTask(Task):
         self._folder: Path | None = None
         self._open: int | None = None
         self._unread = 0
+
+    @property
+    def backbone(self) -> nn.Module:  # type: ignore[override]
+        """The first model's."""
+        return cast(Task, self.models[0]).backbone
 
     def start(self, folder: Path, first: bool) -> None:
         """Look into the run folder for finished cells; the others are still to be done.

@@ -83,6 +83,8 @@ def parameter_groups(
         Groups with `params`, `lr`, `weight_decay`, and `name`, lowest layer first. Together they
         hold every trainable parameter exactly once.
     """
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    assert known.issuperset(layer_ids), "a layer number of no parameter"
     roles = parameter_roles(model)
     last = optimization.layer_count + 1
     groups: dict[tuple[int, str, float, float], list[nn.Parameter]] = {}

@@ -82,6 +82,15 @@ class Task(L.LightningModule):
         """
         load_checkpoint(self.backbone, path)
 
+    def checkpoint_name(self, name: str) -> str:
+        """What checkpoints call a parameter or module of that name."""
+        return name
+
+    @property
+    def backbone_path(self) -> str:
+        """The name of the backbone among the modules of this task."""
+        return next(name for name, module in self.named_modules() if module is self.backbone)
+
     def no_loss(self) -> Tensor:
         """Zero, but of every parameter, so that distributed processes stay in step."""
         return torch.stack([(p * 0.0).sum() for p in self.parameters()]).sum()
@@ -144,4 +153,4 @@ class Task(L.LightningModule):
             return {}
         backbone = cast(Backbone, self.backbone)
         own = backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
-        return {f"backbone.{name}": layer for name, layer in own.items()}
+        return {f"{self.backbone_path}.{name}": layer for name, layer in own.items()}
