@@ -53,9 +53,7 @@ def _without_child(
             state[f"{prefix}{own.removeprefix(f'{_CHILD}.')}"] = value
 
 
-def _with_child(
-    task: nn.Module, state: dict[str, Tensor], prefix: str, *_further: object
-) -> None:
+def _with_child(task: nn.Module, state: dict[str, Tensor], prefix: str, *_further: object) -> None:
     """Rename the network's keys before a state dict is loaded."""
     children = {name for name, _ in task.get_submodule(_CHILD).named_children()}
     for key in list(state):
