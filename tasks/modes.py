@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tasks.build import Job
     from tasks.robustness.data import CellData
     from tasks.robustness.task import RobustnessTask
+    from tasks.training.loaders import Split, TaskData
 
 
 @dataclass
@@ -46,12 +47,14 @@ def fit(job: "Job") -> Outcome:
         "val_samples": data.count("val"),
         **_test_facts(job),
     }
+    outcome.notes += _notes(data, "val", data.test_split)
     return outcome
 
 
 def test(job: "Job") -> Outcome:
     """Test the given checkpoint, which is loaded already."""
-    return Outcome(metrics=_test(job), checkpoint=job.checkpoint, facts=_test_facts(job))
+    notes = _notes(job.data, job.data.test_split)
+    return Outcome(_test(job), job.checkpoint, _test_facts(job), notes)
 
 
 def robustness(job: "Job") -> Outcome:
@@ -74,6 +77,10 @@ def robustness(job: "Job") -> Outcome:
 def _test(job: "Job") -> dict[str, float]:
     (metrics,) = job.trainer.test(job.task, datamodule=job.data, verbose=False)
     return {name: float(value) for name, value in metrics.items()}
+
+
+def _notes(data: "TaskData", *splits: "Split") -> list[str]:
+    return list(dict.fromkeys(note for split in splits for note in data.notes(split)))
 
 
 def _test_facts(job: "Job") -> dict[str, int | float | str]:

@@ -31,12 +31,12 @@ def print_results(results: Results, page: Path, headline: Table | None = None) -
     if headline is not None:
         print_line(caption)
         print_table(headline, numeric_from=1)
-        for note in results.notes:
-            print_line(note)
     else:
         shown = sorted({**_validation(results), **results.headline()}.items())
         rows = [[name, metric_text(name, value)] for name, value in shown]
         print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
+    for note in results.notes:
+        print_line(note)
     print_line(f"report: {page}")
 
 

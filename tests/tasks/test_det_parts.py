@@ -15,7 +15,6 @@ from tasks.detection.network.mask_head import mask_targets
 from tasks.detection.network.matching import BACKGROUND, NEITHER, Matcher, Sampler
 from tasks.detection.network.paste import pasted, run_lengths
 
-
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -73,7 +72,7 @@ def crowded_boxes(count, side, seed):
     return boxes, scores, draw
 
 
-@pytest.mark.parametrize("classes, side", [(1203, 640), (80, 4000), (1203, 4000), (5, 30000)])
+@pytest.mark.parametrize(("classes", "side"), [(1203, 640), (80, 4000), (1203, 4000), (5, 30000)])
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
 def test_suppression_is_that_of_class_by_class(classes, side, device):
     for seed in range(5):
