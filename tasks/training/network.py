@@ -1,7 +1,7 @@
 """The base of tasks whose network is a module of its own, with a backbone and heads."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -28,9 +28,10 @@ class NetworkTask(Task):
     def __init__(self, network: nn.Module, optimization: Optimization, monitor: str) -> None:
         super().__init__(optimization, monitor)
         self.network = network
-        self.register_state_dict_post_hook(_without_child)
-        self.register_load_state_dict_pre_hook(_with_child)
-        self.register_load_state_dict_post_hook(_named_without_child)
+        module = cast(Any, self)  # torch has no types for these
+        module.register_state_dict_post_hook(_without_child)
+        module.register_load_state_dict_pre_hook(_with_child)
+        module.register_load_state_dict_post_hook(_named_without_child)
 
     @property
     def backbone(self) -> nn.Module:  # type: ignore[override]

@@ -89,7 +89,8 @@ class Task(L.LightningModule):
     @property
     def backbone_path(self) -> str:
         """The name of the backbone among the modules of this task."""
-        return next(name for name, module in self.named_modules() if module is self.backbone)
+        names: dict[nn.Module, str] = {module: name for name, module in self.named_modules()}
+        return names[self.backbone]
 
     def no_loss(self) -> Tensor:
         """Zero, but of every parameter, so that distributed processes stay in step."""

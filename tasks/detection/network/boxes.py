@@ -73,7 +73,8 @@ def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float)
         return suppressed_at_once(boxes, scores, groups, threshold)
     members = groups.argsort(stable=True)
     counts = torch.unique_consecutive(groups[members], return_counts=True)[1].tolist()
-    parts = [own[nms(boxes[own], scores[own], threshold)] for own in members.split(counts)]
+    own_parts = torch.split(members, counts)
+    parts = [own[nms(boxes[own], scores[own], threshold)] for own in own_parts]
     left = torch.cat([members[:0], *parts]).sort().values  # in order, so that ties stay in it
     return left[scores[left].argsort(descending=True, stable=True)]
 
