@@ -6,7 +6,9 @@ are added (as not a number) depends on the path that `dcls.depthwise.paths` choo
 
 The input gradient is the same convolution with the kernel turned round. On a CPU float16 and
 bfloat16 are computed in float32 and rounded once: in oneDNN float16 takes over 100 times longer
-otherwise, and bfloat16 gains nothing. `torch.compile` keeps the paths.
+otherwise, and bfloat16 gains nothing. `torch.compile` keeps the paths; what needs autocast to be
+off is an operator there, because in a traced `autograd.Function` it would stay off for the rest of
+the graph.
 """
 
 from typing import Any
@@ -126,6 +128,8 @@ class _WeightGradient(torch.autograd.Function):
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Output of the convolution, summed in float32 or more."""
     if x.dtype in HALF_DTYPES or torch.is_autocast_enabled("cpu"):
+        if torch.compiler.is_compiling():
+            return _convolve_opaque(x, weight, bias)  # type: ignore[no-any-return]
         with torch.autocast("cpu", enabled=False):
             wide_bias = None if bias is None else _widened(bias)
             y = _convolve(_widened(x), _widened(weight), wide_bias)
@@ -134,6 +138,17 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not is_native(x) or (taps <= ONEDNN_TAPS and onednn.HAS_ONEDNN):
         return onednn.convolve(x, weight, bias)
     return native.convolve(x if _is_channels_last(x) else x.contiguous(), weight, bias)
+
+
+@library.custom_op("dcls::depthwise_by_onednn", mutates_args=())
+def _convolve_opaque(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`_convolve` as one node of a compiled graph."""
+    return _convolve(x, weight, bias)
+
+
+@_convolve_opaque.register_fake
+def _(x: Tensor, _weight: Tensor, _bias: Tensor | None) -> Tensor:
+    return torch.empty_like(x, memory_format=_memory_format(x))
 
 
 def _correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
