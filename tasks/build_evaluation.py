@@ -33,8 +33,8 @@ from tasks.robustness.task import RobustnessTask
 from tasks.subjects import IMAGENET, SETS, Origin, backbone_of, given_checkpoints, origin_of
 from tasks.training.loaders import TaskData
 from tasks.training.pixels import Pixels
+from tasks.training.precision import resolved_precision
 from tasks.training.task import Task
-from tasks.training.trainer import resolved_precision
 
 logger = logging.getLogger(__name__)
 _OF_EVALUATION = ("inference", "proposals", "detector")
