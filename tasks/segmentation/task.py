@@ -5,9 +5,10 @@ from math import isfinite
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import dcls
+from dcls.backbone import Backbone
 from tasks.reporting.page import Section
 from tasks.segmentation.data import SegmentationData
 from tasks.segmentation.examples import Examples
@@ -47,7 +48,7 @@ class SegmentationTask(Task):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         data: SegmentationData,
         optimization: Optimization,
         monitor: str,

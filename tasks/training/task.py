@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from dcls.backbones import Backbone
+from dcls.backbone import Backbone
 from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
 from tasks.reporting.page import Section, Table
@@ -38,7 +38,7 @@ class Task(L.LightningModule):
     """Names of the `figures` that say most, the more the better."""
     monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
-    backbone: nn.Module
+    backbone: Backbone
 
     def __init__(self, optimization: Optimization, monitor: str) -> None:
         super().__init__()
@@ -142,6 +142,5 @@ class Task(L.LightningModule):
     def _layer_ids(self) -> dict[str, int]:
         if self.optimization.layer_decay == 1:
             return {}
-        backbone = cast(Backbone, self.backbone)
-        own = backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
+        own = self.backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
         return {f"backbone.{name}": layer for name, layer in own.items()}
