@@ -16,6 +16,7 @@ from tasks.training.callbacks import PositionRecorder
 from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import Alteration
+from tasks.training.precision import resolved_precision, with_precision
 from tasks.training.task import Task
 from tasks.training.trainer import accumulate, build_trainer
 from tasks.training.unreadable import UnreadableLimit
@@ -101,7 +102,8 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
         optimization=Optimization(**optim),
         data=data,
     )
-    return task
+    trainer = config.trainer
+    return with_precision(task, resolved_precision(trainer.precision, trainer.accelerator))
 
 
 def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> Job:

@@ -19,8 +19,8 @@ from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
 from tasks.build import build_task
 from tasks.errors import SettingError
 from tasks.subjects import backbone_of, origin_of
+from tasks.training.precision import resolved_precision
 from tasks.training.task import Task
-from tasks.training.trainer import resolved_precision
 
 _BOXES_ALONE = "faster_rcnn"
 _PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")

@@ -33,8 +33,8 @@ from tasks.subjects import IMAGENET, SETS, Origin, backbone_of, given_checkpoint
 from tasks.training.classifier import Classifier
 from tasks.training.loaders import TaskData
 from tasks.training.pixels import Pixels
+from tasks.training.precision import resolved_precision
 from tasks.training.task import Task
-from tasks.training.trainer import resolved_precision
 
 logger = logging.getLogger(__name__)
 _OF_EVALUATION = ("inference", "proposals", "detector")

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dcls.backbone import Backbone
+from dcls.dtypes import widened
 from tasks.classification.data import ClassificationData
 from tasks.classification.report import TestSummary, report_sections
 from tasks.classification.scores import StageScores, TestRecord
@@ -123,8 +124,8 @@ class ClassificationTask(Classifier):
         return losses.mean()
 
     def classify(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits (N, classes), float32, and labels (N,) of a batch of evaluation."""
-        return self(self._normalised(batch["image"])).float(), batch["label"]
+        """Logits (N, classes), float32 at least, and labels (N,) of a batch of evaluation."""
+        return widened(self(self._normalised(batch["image"]))), batch["label"]
 
     def figures(self, stage: Stage) -> dict[str, float]:
         """Top-1, top-5, loss and calibration error."""
@@ -148,7 +149,7 @@ class ClassificationTask(Classifier):
 
     def _normalised(self, images: Tensor) -> Tensor:
         normalised: Tensor = self.pixels(images)
-        return normalised.to(self.dtype)  # which trainer.precision=bf16-true makes bfloat16
+        return normalised
 
     def _erased(self, images: Tensor) -> Tensor:
         if self._eraser is None:
@@ -161,13 +162,13 @@ class ClassificationTask(Classifier):
         images, labels = self._erased(self._normalised(batch["image"])), batch["label"]
         if self._mixer is None:
             return F.cross_entropy(
-                self(images).float(), labels, label_smoothing=self.mixing.smoothing
+                widened(self(images)), labels, label_smoothing=self.mixing.smoothing
             )
         even = len(images) - len(images) % 2  # mixing pairs the images of a batch
         if even == 0:
-            return F.cross_entropy(self(images).float(), labels)
+            return F.cross_entropy(widened(self(images)), labels)
         images, targets = self._mixer(images[:even], labels[:even])
-        return F.cross_entropy(self(images).float(), targets)
+        return F.cross_entropy(widened(self(images)), targets)
 
     def _scores(self, stage: Stage) -> StageScores:
         return self.test_scores if stage == "test" else self.val_scores

@@ -17,6 +17,11 @@ PositionRecipe = Literal["intended", "released"]
 classification clamps."""
 
 
+Fused = Literal["auto"] | bool
+"""Whether a step of AdamW is one kernel per group of parameters; `auto`: where all are on a GPU.
+On a CPU its rounding differs from that of the plain form, which the documented figures are of."""
+
+
 @dataclass(frozen=True)
 class Optimization:
     """The settings of one training run's updates (group `optim`).
@@ -47,6 +52,7 @@ class Optimization:
     positions: PositionRecipe
     repulsion_start_epoch: int | None
     ema_decay: float | None
+    fused: Fused = "auto"
 
     def __post_init__(self) -> None:
         if self.positions not in ("intended", "released"):
@@ -58,6 +64,8 @@ class Optimization:
                 f"optim.lr={self.lr} must be above 0 and optim.layer_decay={self.layer_decay} "
                 "within (0, 1]."
             )
+        if self.fused not in ("auto", True, False):
+            raise SettingError(f"optim.fused={self.fused} must be auto, true or false.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise SettingError(
                 f"optim.ema_decay={self.ema_decay} must lie between 0 and 1, or be null for off."
@@ -141,8 +149,10 @@ def _assert_each_once(model: nn.Module, groups: list[dict[str, Any]]) -> None:
 def build_optimizer(
     groups: list[dict[str, Any]], optimization: Optimization
 ) -> torch.optim.Optimizer:
-    """AdamW over the given groups, in its fused form where the device has one."""
-    fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    """AdamW over the given groups, in its fused form as `optimization.fused` says."""
+    fused = optimization.fused
+    if fused == "auto":
+        fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
     return torch.optim.AdamW(
         groups,
         lr=optimization.lr,

@@ -28,19 +28,21 @@ class Pixels(nn.Module):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         scale = 1 / (255 * torch.tensor(list(std)))
         shift = -torch.tensor(list(mean)) / torch.tensor(list(std))
+        self._dtype = torch.float32
         self._exact = {"scale": scale.view(1, -1, 1, 1), "shift": shift.view(1, -1, 1, 1)}
         for name, values in self._exact.items():
             self.register_buffer(name, values, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Pixels":
-        # A network of half precision is no reason to round its pixels before they reach it.
+        # Pixels become of the network's type only once they are normalised, lest they be rounded.
         cast(Any, super())._apply(fn, recurse)
+        self._dtype = fn(torch.empty(0, dtype=self._dtype)).dtype
         for name, values in self._exact.items():
             setattr(self, name, values.to(getattr(self, name).device))
         return self
 
     def forward(self, images: Tensor, sizes: Sequence[Size] | None = None) -> Tensor:
-        """Normalised (N, 3, H, W), float32, of bytes as they come from a file.
+        """Normalised (N, 3, H, W), of the network's type, of bytes as they come from a file.
 
         Args:
             images: (N, H, W, 3), uint8, RGB.
@@ -52,4 +54,4 @@ class Pixels(nn.Module):
         for image, (height, width) in zip(pixels, sizes or (), strict=False):
             image[:, height:] = 0
             image[:, :, width:] = 0
-        return pixels.contiguous(memory_format=self.memory_format)
+        return pixels.to(self._dtype).contiguous(memory_format=self.memory_format)

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
 from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, RateLogger
+from tasks.training.precision import precision_arguments, resolved_precision
 from tasks.training.task import Task
 
 BEST, LAST = "best", "last"
@@ -37,7 +38,8 @@ def build_trainer(
     _quiet()
     precision = resolved_precision(settings["precision"], settings["accelerator"])
     sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
-    settings = settings | {"precision": precision, "sync_batchnorm": sync}
+    arguments = settings | {"sync_batchnorm": sync}
+    arguments |= precision_arguments(precision, settings["accelerator"])
     built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
     if task.optimization.ema_decay is not None:
         built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
@@ -52,7 +54,7 @@ def build_trainer(
             enable_model_summary=False,
             use_distributed_sampler=False,  # the data gives each process its shard
             num_sanity_val_steps=0,
-            **settings,
+            **arguments,
         )
     except (ValueError, TypeError, RuntimeError) as error:
         raise SettingError(
@@ -99,14 +101,6 @@ def _checkpoints(task: Task, folder: Path) -> list[Callback]:
     return [keep(BEST, task.monitor), keep(LAST, None)]
 
 
-def resolved_precision(precision: str, accelerator: str) -> str:
-    """The precision meant: `auto` is bf16-mixed where a GPU computes in it, else 32-true."""
-    if precision != "auto":
-        return precision
-    fits = _uses_gpu(accelerator) and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if fits else "32-true"
-
-
 def _uses_gpu(accelerator: str) -> bool:
     return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
@@ -123,6 +117,8 @@ def _quiet() -> None:
         ".*dirpath has changed.*",
         ".*It is recommended to use `self.log.*sync_dist=True`.*",
         ".*isinstance.treespec, LeafSpec.*",
+        # Until its scale fits, the gradient scaler of 16-mixed leaves out optimizer steps.
+        ".*lr_scheduler.step.* before .*optimizer.step.*",
     ):
         warnings.filterwarnings("ignore", message=text)
     for name in ("lightning.pytorch", "lightning.fabric"):
