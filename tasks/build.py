@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import dcls
+from tasks.derived import completed
 from tasks.errors import SettingError
 from tasks.training.callbacks import PositionRecorder
 from tasks.training.loaders import Loading, TaskData
@@ -73,9 +74,9 @@ def build_data(config: DictConfig, alteration: Alteration | None = None) -> Task
         config: the composed configuration.
         alteration: of the pictures of evaluation.
     """
-    settings = _plain(config.dataset)
+    settings = _plain(completed(config).dataset)
     loading = Loading(**{key: settings.pop(key) for key in ("batch_size", "workers", "on_corrupt")})
-    for key in ("tasks", "image_size", "stem_stride", "hints"):
+    for key in ("tasks", "image_size", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
     data.alteration = alteration
@@ -85,7 +86,7 @@ def build_data(config: DictConfig, alteration: Alteration | None = None) -> Task
 
 def build_task(config: DictConfig, data: TaskData) -> Task:
     """The task of group `task` around the backbone of group `backbone`."""
-    settings = _plain(config.task)
+    settings = _plain(completed(config).task)
     for key in ("name", "wing"):
         settings.pop(key)
     features = settings.pop("features")
