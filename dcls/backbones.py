@@ -40,6 +40,9 @@ class Backbone(Protocol):
     def layer_ids(self, scheme: LayerScheme, num_layers: int = 12) -> dict[str, int]:
         """Layer number of every parameter by name, 0 to `num_layers` + 1."""
 
+    def no_weight_decay(self) -> frozenset[str]:
+        """Names of parameters that must not be decayed, beside vectors and learned positions."""
+
 
 @dataclass(frozen=True)
 class Size:

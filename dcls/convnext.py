@@ -156,6 +156,10 @@ class ConvNeXt(nn.Module):
         names = [name for name, _ in self.named_parameters(remove_duplicate=False)]
         return {name: _layer_id(name, scheme, num_layers) for name in names}
 
+    def no_weight_decay(self) -> frozenset[str]:
+        """None: its vectors and learned positions are known by their shape and their layers."""
+        return frozenset()
+
     def _run_stage(self, index: int, x: Tensor) -> Tensor:
         x = self.downsample_layers[index](x)
         if not (self.checkpoint_activations and torch.is_grad_enabled()):

@@ -124,7 +124,7 @@ class Task(L.LightningModule):
         """AdamW over the declared groups, and a schedule that steps with every update."""
         settings = self.optimization
         optimizer = build_optimizer(
-            parameter_groups(self, settings, self._layer_ids()),
+            parameter_groups(self, settings, self._layer_ids(), self._without_decay()),
             settings,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule())
@@ -145,3 +145,7 @@ class Task(L.LightningModule):
         backbone = cast(Backbone, self.backbone)
         own = backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
         return {f"backbone.{name}": layer for name, layer in own.items()}
+
+    def _without_decay(self) -> frozenset[str]:
+        names = cast(Backbone, self.backbone).no_weight_decay()
+        return frozenset(f"backbone.{name}" for name in names)
