@@ -1,5 +1,6 @@
 """Weights from a file into a backbone: the released ones, timm's and our own."""
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dcls.checkpoint_file import read_state
+from dcls.checkpoint_file import RAW, Saved, read_saved, read_state
 from dcls.convnext import ConvNeXt
 from dcls.errors import CheckpointError
 from dcls.key_names import CONVNEXT_VOCABULARIES, Found, State, Vocabulary, find
@@ -24,6 +25,7 @@ __all__ = [
     "read_state",
 ]
 
+logger = logging.getLogger(__name__)
 _NAMED = 4
 """Keys of each kind that an error names; it counts the others."""
 _ENDS = ("norm.", "norm0.", "norm1.", "norm2.", "norm3.")
@@ -48,7 +50,9 @@ def load_checkpoint(
 
     Reads the authors' released files, Facebook's and timm's ConvNeXt, checkpoints of this
     project's runs (of an averaged run: the average), the backbone inside a segmentation or
-    detection checkpoint, bare state dicts, and safetensors.
+    detection checkpoint, bare state dicts, and safetensors. Where a file holds several sets of
+    weights, the averaged ones are taken (`state_dict_ema`, `model_ema`, `ema`, `teacher`), as timm
+    does, and a log message names what was taken and what was not.
 
     A model built with `features=True` takes classification weights too: their final norm and head
     are ignored, and the norm of each stage keeps its values. A model without a head
@@ -93,7 +97,8 @@ def load_checkpoint(
 
 
 def _find(model: nn.Module, expected: Mapping[str, Tensor], path: str | Path) -> Found:
-    saved = read_state(path)
+    file = read_saved(path)
+    saved = file.state
     found = find(saved, _vocabularies(model, next(iter(expected))), expected)
     if found is None:
         guess = guess_backbone(saved)
@@ -103,7 +108,23 @@ def _find(model: nn.Module, expected: Mapping[str, Tensor], path: str | Path) ->
             f"{next(iter(expected))}, with or without a prefix ({hint}). Build the backbone that "
             "the file belongs to."
         )
+    report_choice(path, file, found)
     return found
+
+
+def report_choice(path: str | Path, file: Saved, found: Found) -> None:
+    """Log which weights of a file were taken, if there are others beside them."""
+    if not (file.beside or found.beside):
+        return
+    inside = f"{file.taken}." if file.taken else ""
+    others = [*file.beside, *(f"{inside}{prefix}*" for prefix in found.beside)]
+    logger.log(
+        logging.INFO if others == [RAW] else logging.WARNING,
+        "%s holds several sets of weights: %s* was taken, not %s",
+        path,
+        inside + found.prefix,
+        ", ".join(others),
+    )
 
 
 def _vocabularies(model: nn.Module, anchor: str) -> tuple[Vocabulary, ...]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from dcls.checkpoint import check_shared, misfit, read_state
+from dcls.checkpoint import check_shared, misfit, report_choice
+from dcls.checkpoint_file import read_saved
 from dcls.errors import CheckpointError
 from dcls.key_names import Vocabulary, find
 from dcls.recognition import guess_backbone
@@ -29,10 +30,13 @@ def load_model_checkpoint(
         CheckpointError: no such file, not a checkpoint of such a model, or one that does not fit;
             the model is then as it was.
     """
-    saved = read_state(path)
+    file = read_saved(path)
+    saved = file.state
     expected = model.state_dict()
     parts = tuple(sorted({key.split(".")[0] + "." for key in expected}))
     found = find(saved, (Vocabulary("released", next(iter(expected)), dict),), expected)
+    if found is not None:
+        report_choice(path, file, found)
     state = {k: v for k, v in (found.state if found else {}).items() if k.startswith(parts)}
     absent = [part for part in parts if not any(key.startswith(part) for key in state)]
     if absent:

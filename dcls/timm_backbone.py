@@ -1,5 +1,6 @@
 """Any timm model as a backbone."""
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from timm.models import group_parameters
@@ -86,7 +87,7 @@ class TimmBackbone(nn.Module):
         Its vectors and biases, and what the model names: position embeddings, class tokens, tables
         of relative positions, logit scales.
         """
-        named = getattr(self.model, "no_weight_decay", frozenset)()
+        named: Collection[str] = getattr(self.model, "no_weight_decay", frozenset)()
         groups = param_groups_weight_decay(self.model, 1.0, no_weight_decay_list=named)
         exempt = {id(p) for group in groups if not group["weight_decay"] for p in group["params"]}
         return frozenset(
