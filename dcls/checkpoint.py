@@ -13,6 +13,7 @@ from dcls.checkpoint_file import RAW, Saved, read_saved, read_state
 from dcls.convnext import ConvNeXt
 from dcls.errors import CheckpointError
 from dcls.key_names import CONVNEXT_VOCABULARIES, Found, State, Vocabulary, find
+from dcls.misfit import misfit
 from dcls.recognition import guess_backbone
 from dcls.timm_backbone import TimmBackbone
 
@@ -21,13 +22,10 @@ __all__ = [
     "check_shared",
     "guess_backbone",
     "load_checkpoint",
-    "misfit",
     "read_state",
 ]
 
 logger = logging.getLogger(__name__)
-_NAMED = 4
-"""Keys of each kind that an error names; it counts the others."""
 _ENDS = ("norm.", "norm0.", "norm1.", "norm2.", "norm3.")
 """Norms behind the stages of a ConvNeXt: one for classification, four for dense tasks."""
 
@@ -90,7 +88,9 @@ def load_checkpoint(
         raise CheckpointError(_other_classes(path, known[misshapen[0]], expected[misshapen[0]]))
     if misshapen or (strict and any(problems.values())):
         problems["of another shape"] = misshapen
-        raise CheckpointError(misfit(path, problems, found.state))
+        headless = any(key.startswith(classifier) for key in problems["missing"])
+        others = found.outside if headless else ()
+        raise CheckpointError(misfit(path, problems, found.state, expected, others))
     check_shared(model, known, path)
     model.load_state_dict(known, strict=False)
     return LoadReport(found.source, missing, (*found.outside, *ignored))
@@ -175,15 +175,3 @@ def _other_classes(path: str | Path, found: Tensor, wanted: Tensor) -> str:
         f"with num_classes={len(found)} (choose the dataset it was trained on), or load it without "
         "its head: backbone.pretrained=<file>, load_checkpoint(..., head=False)."
     )
-
-
-def misfit(path: str | Path, problems: dict[str, list[str]], state: State) -> str:
-    """The message of a checkpoint whose keys do not fit: what is wrong, and what it looks like."""
-    parts = [
-        f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if keys[_NAMED:] else ''})"
-        for what, keys in problems.items()
-        if keys
-    ]
-    guess = guess_backbone(state)
-    hint = f" This looks like {guess}: build that backbone." if guess else ""
-    return f"{path} does not fit the model: {'; '.join(parts)}.{hint}"

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from torch import nn
 
-from dcls.checkpoint import check_shared, misfit, report_choice
+from dcls.checkpoint import check_shared, report_choice
 from dcls.checkpoint_file import read_saved
 from dcls.errors import CheckpointError
-from dcls.key_names import Vocabulary, find
+from dcls.key_names import State, Vocabulary, find
+from dcls.misfit import kind_hint, misfit
 from dcls.recognition import guess_backbone
 
 
@@ -40,11 +41,9 @@ def load_model_checkpoint(
     state = {k: v for k, v in (found.state if found else {}).items() if k.startswith(parts)}
     absent = [part for part in parts if not any(key.startswith(part) for key in state)]
     if absent:
-        guess = guess_backbone(saved)
-        hint = f" It looks like {guess} alone: give it as backbone.pretrained." if guess else ""
         raise CheckpointError(
             f"{path} holds no {', '.join(part[:-1] for part in absent)}, with or without a prefix, "
-            f"but {', '.join(list(saved)[:3])}, ....{hint}"
+            f"but {', '.join(list(saved)[:3])}, .... {_what_it_is(saved, expected)}".rstrip()
         )
     if classifier in state and classifier in expected:
         trained, wanted = (len(s[classifier]) - background for s in (state, expected))
@@ -61,6 +60,13 @@ def load_model_checkpoint(
         "of another shape": [k for k in both if state[k].shape != expected[k].shape],
     }
     if any(problems.values()):
-        raise CheckpointError(misfit(path, problems, saved))
+        raise CheckpointError(misfit(path, problems, state, expected))
     check_shared(model, state, path)
     model.load_state_dict(state)
+
+
+def _what_it_is(saved: State, expected: State) -> str:
+    if other := kind_hint(saved, expected):
+        return other
+    guess = guess_backbone(saved)
+    return f"It looks like {guess} alone: give it as backbone.pretrained." if guess else ""
