@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -43,6 +44,22 @@ def misfit(
     ]
     message = f"{path} does not fit the model: {'; '.join(parts)}."
     return " ".join([message, *_hints(problems, saved, expected, others)])
+
+
+def settings_hint(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Which settings of a model would be those of the weights; empty if none differs.
+
+    Args:
+        there: settings by name, as the weights show them; empty if they show none.
+        here: those of the model.
+    """
+    names = [name for name in there if there[name] != here.get(name)]
+    if not names:
+        return ""
+    its, models = (
+        " ".join(f"{name}={settings.get(name)}" for name in names) for settings in (there, here)
+    )
+    return f" The weights are of a model with {its}, not with {models}."
 
 
 def kind_hint(saved: Iterable[str], expected: Iterable[str]) -> str:

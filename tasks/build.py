@@ -19,6 +19,7 @@ from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import Alteration
 from tasks.training.task import Task
+from tasks.training.trained import facts_of
 from tasks.training.trainer import accumulate, build_trainer
 
 
@@ -93,13 +94,21 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
     optim = _plain(config.optim)
     optim.pop("total_batch_size")
     kind = {"features": True} if features else {"num_classes": len(data.class_names)}
-    backbone = _build_backbone(_plain(config.backbone) | kind, config.compile)
+    backbone_settings = _plain(config.backbone) | kind
+    backbone = _build_backbone(dict(backbone_settings), config.compile)
     _check_image_size(cast(dcls.Backbone, backbone), config)
     task: Task = _factory(settings)(
         backbone=backbone,
         optimization=Optimization(**optim),
         data=data,
     )
+    task.settings = {
+        "class": settings.pop("_target_"),
+        "task": settings,
+        "backbone": {k: v for k, v in backbone_settings.items() if k != "pretrained"},
+        "optim": optim,
+        "data": facts_of(data),
+    }
     return task
 
 

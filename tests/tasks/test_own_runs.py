@@ -13,6 +13,13 @@ from hydra.core.global_hydra import GlobalHydra
 from segmentation import SEG_SHAPES
 
 import dcls
+from dcls.errors import CheckpointError
+from tasks.classification.task import ClassificationTask
+from tasks.detection import cascade_mask_rcnn, mask_rcnn
+from tasks.detection.task import DetectionTask
+from tasks.errors import SettingError
+from tasks.segmentation import upernet
+from tasks.segmentation.task import SegmentationTask
 
 BEST = "checkpoints/best.ckpt"
 TEST = ("mode=test", "trainer=cpu")
@@ -177,3 +184,63 @@ def test_a_run_of_an_earlier_version_is_tested(run, trained, tmp_path):
     assert ended.code == 0, ended.err
     config = ended.results["config"]
     assert (config["eval"], config["tta"]) == ("slide", "flip")
+
+
+class TestInPython:
+    """The model of a run, from its checkpoint alone."""
+
+    @pytest.fixture
+    def best(self, trained, tmp_path):
+        """A function that copies a checkpoint out of its run's folder."""
+        return lambda task: shutil.copy(trained(task) / BEST, tmp_path / f"{task}.ckpt")
+
+    def test_a_segmenter(self, best):
+        model = upernet("convnext_dcls_yocto", 11, best("seg")).eval()
+        task = SegmentationTask.load_from_checkpoint(best("seg"))
+        assert model.backbone.stages[0][0].dwconv.version == "v1"
+        images = torch.randn(1, 3, 32, 32)
+        assert torch.equal(model(images), task(images))
+        assert not task.training
+        assert task.inference.crop == 24
+        assert len(task.class_names) == 11
+
+    @pytest.mark.parametrize("where", ["copied", "earlier"])
+    def test_a_detector(self, best, trained, where, tmp_path):
+        path = best("det")
+        if where == "earlier":  # whose checkpoints held no settings
+            folder = shutil.copytree(trained("det"), tmp_path / "earlier")
+            path = folder / BEST
+            content = torch.load(path, weights_only=True)
+            del content["hyper_parameters"]
+            torch.save(content, path)
+        model = mask_rcnn("convnext_dcls_yocto", 10, path).eval()
+        task = DetectionTask.load_from_checkpoint(best("det"))
+        image = torch.randn(3, 40, 48)
+        (found,), (same,) = model([image]), task.detector.eval()([image])
+        assert torch.equal(found["boxes"], same["boxes"])
+        assert model.settings == task.detector.settings
+        with pytest.raises(CheckpointError, match=r"of a mask_rcnn: call mask_rcnn\("):
+            cascade_mask_rcnn("convnext_dcls_yocto", 10, path)
+
+    def test_a_classifier_has_the_weights_and_names(self, best):
+        task = ClassificationTask.load_from_checkpoint(best("cls"))
+        state = torch.load(best("cls"), weights_only=True)["state_dict"]
+        for key, value in task.state_dict().items():
+            assert torch.equal(value, state[key]), key
+        images = torch.randn(2, 3, 32, 32)
+        assert task(images).shape == (2, len(task.class_names)) == (2, 10)
+
+    def test_what_a_caller_gives_wins(self, best):
+        task = SegmentationTask.load_from_checkpoint(best("seg"), inference={"mode": "whole"})
+        assert task.inference.mode == "whole"
+        with pytest.raises(CheckpointError, match="of another shape"):
+            upernet("convnext_dcls_yocto", 11, best("seg"), channels=16)
+        with pytest.raises(CheckpointError, match=r"stem_stride=2.*stem_stride=4"):
+            upernet("convnext_dcls_yocto", 11, best("seg"), stem_stride=4)
+
+    def test_files_that_do_not_say_how_they_were_trained(self, best, tmp_path):
+        with pytest.raises(SettingError, match=r"DetectionTask, not of a .*SegmentationTask"):
+            SegmentationTask.load_from_checkpoint(best("det"))
+        torch.save({"weight": torch.ones(2)}, tmp_path / "other.pth")
+        with pytest.raises(SettingError, match="does not hold the settings"):
+            SegmentationTask.load_from_checkpoint(tmp_path / "other.pth")
