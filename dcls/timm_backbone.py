@@ -7,13 +7,13 @@ from timm.models import group_parameters
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from dcls.convnext import FeatureInfo, LayerScheme
+from dcls.backbone import Backbone, FeatureInfo, LayerScheme
 from dcls.errors import DclsError
 
 LAST_MAPS = 4
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(Backbone):
     """A timm model with the interface of this package's backbones.
 
     Feature maps are as timm gives them, without an added norm; a plain vision transformer's have

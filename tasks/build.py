@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 import dcls
 from tasks.derived import completed
@@ -96,7 +95,7 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
     kind = {"features": True} if features else {"num_classes": len(data.class_names)}
     backbone_settings = _plain(config.backbone) | kind
     backbone = _build_backbone(dict(backbone_settings), config.compile)
-    _check_image_size(cast(dcls.Backbone, backbone), config)
+    _check_image_size(backbone, config)
     task: Task = _factory(settings)(
         backbone=backbone,
         optimization=Optimization(**optim),
@@ -131,7 +130,7 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     return Job(task, data, trainer, config.ckpt)
 
 
-def _build_backbone(settings: dict[str, Any], compiled: bool) -> nn.Module:
+def _build_backbone(settings: dict[str, Any], compiled: bool) -> dcls.Backbone:
     name, pretrained = settings.pop("name"), settings.pop("pretrained")
     backbone = dcls.create_backbone(name, **settings)
     if pretrained is not None:

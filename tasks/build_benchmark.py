@@ -129,7 +129,7 @@ def _check_size(tasks: dict[str, Task], settings: BenchmarkSettings) -> None:
     size = settings.image_size
     assert size is not None
     for name, task in tasks.items():
-        maps = cast(dcls.Backbone, task.backbone).feature_info
+        maps = task.backbone.feature_info
         if maps and size < maps[-1].stride:
             raise SettingError(
                 f"benchmark.image_size={size} is smaller than the last stride, {maps[-1].stride}, "

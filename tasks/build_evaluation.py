@@ -29,10 +29,10 @@ from tasks.robustness.on_the_fly import (
 )
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import check_comparable
-from tasks.robustness.scoring.scores import Classifier
 from tasks.robustness.scoring.subject import Subject
 from tasks.robustness.task import RobustnessTask
 from tasks.subjects import IMAGENET, SETS
+from tasks.training.classifier import Classifier
 from tasks.training.loaders import TaskData
 from tasks.training.pixels import Pixels
 from tasks.training.task import Task

@@ -77,7 +77,7 @@ def run_job(config: DictConfig) -> None:
         if job.trainer.is_global_zero:
             seconds = time.monotonic() - started
             results = _results(config, provenance, outcome, seconds)
-            _report(job, results, sections, folder)
+            _report(job, results, sections, folder, config.figures)
 
 
 def _benchmark(config: DictConfig, overrides: list[str], started: float) -> None:
@@ -92,7 +92,7 @@ def _benchmark(config: DictConfig, overrides: list[str], started: float) -> None
     results = _results(config, provenance, outcome, time.monotonic() - started)
     results.write(folder)
     headline, sections = headline_table(findings), benchmark_sections(findings)
-    page = write_run_report(results, folder, sections, {}, headline)
+    page = write_run_report(results, folder, sections, {}, headline, config.figures)
     print_results(results, page, main_table(findings))
 
 
@@ -131,11 +131,13 @@ def _results(
     )
 
 
-def _report(job: Job, results: Results, sections: Sequence[Section], folder: Path) -> None:
+def _report(
+    job: Job, results: Results, sections: Sequence[Section], folder: Path, figures: bool
+) -> None:
     results.write(folder)
     headline = job.task.headline()
     movements = _save_positions(job, folder)
-    page = write_run_report(results, folder, sections, movements, headline)
+    page = write_run_report(results, folder, sections, movements, headline, figures)
     print_results(results, page, headline)
 
 

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 
 from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from dcls.backbone import Backbone
 from tasks.classification.data import ClassificationData
 from tasks.classification.report import TestSummary, report_sections
 from tasks.classification.scores import StageScores, TestRecord
 from tasks.errors import SettingError
 from tasks.reporting.page import Section
+from tasks.training.classifier import Classifier
 from tasks.training.optimization import Optimization
 from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage, Task
+from tasks.training.task import Batch, Stage
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Mixing:
         return self.mixup > 0 or self.cutmix > 0
 
 
-class ClassificationTask(Task):
+class ClassificationTask(Classifier):
     """Trains a backbone with soft or hard targets; scores top-1, top-5, loss and calibration.
 
     Args:
@@ -62,7 +64,7 @@ class ClassificationTask(Task):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         data: ClassificationData,
         optimization: Optimization,
         monitor: str,

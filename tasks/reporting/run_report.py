@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def write_run_report(
     task_sections: Sequence[Section],
     movements: Mapping[str, Movement],
     headline: Table | None = None,
+    figures: bool = True,
 ) -> Path:
     """Write `report.html` and `report.md` into a run folder; returns the page's path.
 
@@ -28,11 +30,16 @@ def write_run_report(
         task_sections: what the task adds.
         movements: positions by layer; empty without DCLS layers or training.
         headline: what is shown first; None: the figures of the last stage.
+        figures: False leaves out all figures (setting `figures`).
     """
     if headline is None:
         shown = results.headline()
         headline = Table(list(shown), [[_text(k, v) for k, v in shown.items()]] if shown else [])
-    sections = [*_curves(folder), *task_sections, *_positions(movements), *_origin(results)]
+    curves = _curves(folder) if figures else []
+    if not figures:
+        task_sections = [replace(section, pictures=()) for section in task_sections]
+    positions = _positions(movements, figures)
+    sections = [*curves, *task_sections, *positions, *_origin(results)]
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
     return write_report(Report(results.name, subtitle, headline, sections), folder)
 
@@ -46,11 +53,11 @@ def _curves(folder: Path) -> list[Section]:
     return [Section("Curves", pictures=pictures)] if pictures else []
 
 
-def _positions(movements: Mapping[str, Movement]) -> list[Section]:
+def _positions(movements: Mapping[str, Movement], figures: bool) -> list[Section]:
     if not movements:
         return []
-    tables = [position_table(movements)]
-    return [Section("Learned positions", "", tables, position_pictures(movements))]
+    pictures = position_pictures(movements) if figures else []
+    return [Section("Learned positions", "", [position_table(movements)], pictures)]
 
 
 def _origin(results: Results) -> list[Section]:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,13 +38,13 @@ class Segmenter(EncoderDecoder):  # type: ignore[misc] # mmsegmentation has no t
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: dcls.Backbone,
         num_classes: int,
         decode_head: Settings,
         auxiliary_head: Settings | None = None,
         classifier_std: float = CLASSIFIER_STD,
     ) -> None:
-        maps = cast(dcls.Backbone, backbone).feature_info
+        maps = backbone.feature_info
         head, auxiliary = (
             settings and _faster(complete_head(settings, maps, num_classes, weight, classifier_std))
             for settings, weight in ((decode_head, 1.0), (auxiliary_head, AUXILIARY_WEIGHT))

@@ -5,8 +5,9 @@ from math import isfinite
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dcls.backbone import Backbone
 from tasks.reporting.page import Section
 from tasks.segmentation.data import SegmentationData
 from tasks.segmentation.examples import Examples
@@ -46,7 +47,7 @@ class SegmentationTask(Task):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         data: SegmentationData,
         optimization: Optimization,
         monitor: str,

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from dcls.positions import parameter_roles
-from tasks.errors import SettingError
+from dcls.layers import DclsNd
+from dcls.positions import ParameterRole, parameter_roles
+from tasks.errors import SettingError, TrainingError
 
 PositionRecipe = Literal["intended", "released"]
 """`intended`: positions learn at five times the rate and are clamped, in every task.
@@ -87,10 +88,14 @@ def parameter_groups(
     Returns:
         Groups with `params`, `lr`, `weight_decay`, and `name`, lowest layer first. Together they
         hold every trainable parameter exactly once.
+
+    Raises:
+        TrainingError: the model has layers with positions, but no special parameter was found.
     """
     roles = parameter_roles(model)
     unknown = set(without_decay) - {name for name, _ in model.named_parameters()}
     assert not unknown, f"the model has no parameters {sorted(unknown)}"
+    _check_positions_found(model, roles)
     last = optimization.layer_count + 1
     groups: dict[tuple[int, str, float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -113,6 +118,21 @@ def parameter_groups(
     ]
     _assert_each_once(model, result)
     return result
+
+
+def _check_positions_found(model: nn.Module, roles: Mapping[str, ParameterRole]) -> None:
+    """Positions that learn as plain weights would be a silent change of the method."""
+    learned = [
+        f"{name}.P"
+        for name, layer in model.named_modules()
+        if isinstance(layer, DclsNd) and layer.P.requires_grad
+    ]
+    if learned and not roles:
+        raise TrainingError(
+            f"The model learns positions in {len(learned)} layers ({learned[0]} and so on), but "
+            "none of them is known to the optimizer: they would be trained as plain weights. "
+            "Derive layers with positions from dcls.positions.PositionedLayer."
+        )
 
 
 def _loses_role(optimization: Optimization) -> bool:

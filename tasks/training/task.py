@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal, Self, cast
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from dcls.backbones import Backbone, create_backbone
+from dcls.backbone import Backbone
+from dcls.backbones import create_backbone
 from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
 from tasks.errors import SettingError
@@ -45,7 +46,7 @@ class Task(L.LightningModule):
     """Names of the `figures` that say most, the more the better."""
     monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
-    backbone: nn.Module
+    backbone: Backbone
 
     def __init__(self, optimization: Optimization, monitor: str) -> None:
         super().__init__()
@@ -196,10 +197,8 @@ class Task(L.LightningModule):
     def _layer_ids(self) -> dict[str, int]:
         if self.optimization.layer_decay == 1:
             return {}
-        backbone = cast(Backbone, self.backbone)
-        own = backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
+        own = self.backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
         return {f"backbone.{name}": layer for name, layer in own.items()}
 
     def _without_decay(self) -> frozenset[str]:
-        names = cast(Backbone, self.backbone).no_weight_decay()
-        return frozenset(f"backbone.{name}" for name in names)
+        return frozenset(f"backbone.{name}" for name in self.backbone.no_weight_decay())

@@ -40,7 +40,7 @@ def files(root, *overrides):
 
 
 def test_fit_on_shapes_leaves_figures_pictures_and_detections(run):
-    ended = run(*DET_SHAPES)
+    ended = run(*DET_SHAPES, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "det"
     metrics = ended.results["metrics"]

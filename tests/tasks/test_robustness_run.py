@@ -15,7 +15,7 @@ from segmentation import SEG_FILES, SEG_SHAPES, random_mask, write_pair
 from tasks.robustness.ledger import Ledger
 from tasks.robustness.on_the_fly import Corruption
 
-EVALUATED = ("task=robustness", "trainer=cpu", "dataset.workers=0")
+EVALUATED = ("task=robustness", "trainer=cpu", "dataset.workers=0", "figures=false")
 FEW = ("corruptions=[gaussian_noise,fog]",)
 CELLS = 1 + 2 * 5
 
@@ -33,7 +33,7 @@ def trained(run, settings=TINY_SHAPES, *more):
 
 def test_the_newest_run_is_evaluated_under_all_corruptions(run):
     tested = run(*TINY_SHAPES).results["metrics"]["test/top1"]
-    ended = run(*EVALUATED)
+    ended = run(*EVALUATED, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "robustness"
     metrics, table = ended.results["metrics"], rows(ended.folder)
@@ -60,7 +60,7 @@ def test_the_newest_run_is_evaluated_under_all_corruptions(run):
 )
 def test_dense_tasks_are_scored_by_their_own_figures(run, settings, measures):
     fitted = run(*settings)
-    ended = run(*EVALUATED, *FEW, "limit=null")
+    ended = run(*EVALUATED, *FEW, "limit=null", "figures=true")
     assert ended.code == 0, ended.err
     metrics = ended.results["metrics"]
     for measure in measures:
@@ -120,7 +120,7 @@ def test_every_model_normalises_by_the_moments_of_its_own_training(run):
 
 def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
     best = trained(run)
-    settings = (*EVALUATED, *FEW, f"ckpt={best}")
+    settings = (*EVALUATED, *FEW, f"ckpt={best}", "figures=true")
     whole = run(*settings)
     write, count = Ledger.write, []
 
@@ -195,7 +195,7 @@ def test_an_unreadable_picture_takes_nothing_else_away(run, tmp_path):
     best = trained(run, settings)
     (first,) = (tmp_path / "fields/images/val").glob("picture0.*")
     first.write_bytes(first.read_bytes()[:-200])
-    ended = run(*settings, "mode=robustness", f"ckpt={best}", "corruptions=[fog]")
+    ended = run(*settings, "mode=robustness", f"ckpt={best}", "corruptions=[fog]", "figures=true")
     assert ended.code == 0, ended.err
     assert {row["images"] for row in rows(ended.folder)} == {"2"}
     assert ended.results["facts"]["unreadable_samples"] == 6

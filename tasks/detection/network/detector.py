@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +32,13 @@ class Detector(nn.Module):
         settings: what the detector is made of.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, settings: DetectorSettings) -> None:
+    def __init__(
+        self, backbone: dcls.Backbone, num_classes: int, settings: DetectorSettings
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.num_classes = num_classes
-        maps = cast(dcls.Backbone, backbone).feature_info
+        maps = backbone.feature_info
         strides = [info.stride for info in maps]
         channels = settings.channels
         self.backbone = backbone
