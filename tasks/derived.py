@@ -37,7 +37,16 @@ def completed(config: DictConfig) -> DictConfig:
 
 
 def check_one_place(config: DictConfig) -> None:
-    """Raise `SettingError` for an argument that only follows a setting, but was set itself."""
+    """Raise `SettingError` for a setting of another task, or an argument that only follows one."""
+    for task, settings in _PLACES.items():
+        for setting in settings:
+            value = OmegaConf.select(config, setting)
+            other = setting not in _PLACES.get(config.task.name, {})
+            if "." not in setting and other and value is not None:
+                raise SettingError(
+                    f"{setting}={value} is a setting of task={task}, not of "
+                    f"task={config.task.name}. Leave it out, or set task={task}."
+                )
     for setting, place in (*_places(config), *((new, old) for old, new in _MOVED.items())):
         value = OmegaConf.select(config, place)
         if value is not None:

@@ -78,12 +78,10 @@ def as_trained(config: DictConfig, origin: Origin, groups: Collection[str]) -> D
         own[group], found = group_as_trained(group, config, run, explicit)
         differing += found
     for name in TOP_LEVEL:
-        if name not in run:
-            own.pop(name, None)  # of another task
-        elif not explicit.has(name):
-            own[name] = run[name]
-        elif own[name] != run[name]:
-            differing.append(Difference(name, own[name], run[name]))
+        if not explicit.has(name):
+            own[name] = run.get(name)
+        elif own.get(name) != run.get(name):
+            differing.append(Difference(name, own.get(name), run.get(name)))
     if "backbone" in groups:
         own.backbone.pretrained = None  # the checkpoint's own weights replace them
     if "dataset" in groups and own.dataset.name != run.dataset.name:

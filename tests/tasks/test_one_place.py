@@ -64,3 +64,12 @@ def test_a_second_place_is_refused_in_one_line(run):
     ended = run(*DET_SHAPES, "+task.detector=faster_rcnn")
     refused(ended, "Set detector=faster_rcnn.")
     assert not ended.folders
+
+
+@pytest.mark.parametrize("setting", ["tta=flip", "eval=slide", "detector=mask_rcnn"])
+def test_a_setting_of_another_task_is_refused(setting):
+    task = "det" if setting.startswith("detector") else "seg"
+    with pytest.raises(
+        SettingError, match=rf"{setting} is a setting of task={task}, not of task=cls"
+    ):
+        check_one_place(composed(setting))

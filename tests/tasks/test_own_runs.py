@@ -129,7 +129,7 @@ def test_another_task_than_that_of_the_run_is_refused(run, trained):
 
 
 def test_inference_settings_win_over_those_of_the_run(run, trained):
-    changes = ("task=seg", "tta=flip", "task.inference.stride=20")
+    changes = ("tta=flip", "+task.inference.stride=20")
     ended = run(*TEST, *changes, f"ckpt={trained('seg') / BEST}")
     assert ended.code == 0, ended.err
     config = ended.results["config"]
