@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -21,6 +22,7 @@ from tasks.explicit import explicit_settings
 from tasks.origin import origin_of
 from tasks.subjects import as_trained
 from tasks.training.task import Task
+from tasks.training.trained import trained_settings
 from tasks.training.trainer import resolved_precision
 
 _BOXES_ALONE = "faster_rcnn"
@@ -40,10 +42,19 @@ def benchmarked(config: DictConfig) -> DictConfig:
     OmegaConf.set_struct(own, False)
     own.dataset = {"name": "random", "tasks": list(PUBLISHED)}
     if isinstance(config.ckpt, str):
-        own = as_trained(own, origin_of(config.ckpt), ("task", "backbone"))
+        origin = origin_of(config.ckpt)
+        own = as_trained(own, origin, ("task", "backbone"))
+        if own.benchmark.classes is None and origin.weights is not None:
+            own.benchmark.classes = _trained_classes(origin.weights)
     if not explicit_settings().has("name"):
         own.name = "${backbone.name}-${task.name}"
     return own
+
+
+def _trained_classes(weights: Path) -> int | None:
+    """The number of classes of a run's checkpoint; None: nobody says."""
+    trained = trained_settings(weights)
+    return len(trained["data"]["class_names"]) if trained and "data" in trained else None
 
 
 def build_benchmark(config: DictConfig) -> Benchmark:

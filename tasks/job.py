@@ -21,6 +21,7 @@ from tasks.build_benchmark import benchmarked, build_benchmark
 from tasks.build_corruption import build_altered_data, write_corrupted
 from tasks.build_evaluation import build_evaluation
 from tasks.depthwise import set_depthwise
+from tasks.explicit import explicit_settings
 from tasks.modes import BENCHMARK, CORRUPT, MODES, ROBUSTNESS, Outcome
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
@@ -108,7 +109,7 @@ def _build(config: DictConfig) -> tuple[TaskData, Task]:
 
 def _settled(overrides: list[str], config: DictConfig) -> list[str]:
     """The command for other processes, which must not look for the newest run once more."""
-    found = config.mode == ROBUSTNESS and not any(o.startswith("ckpt=") for o in overrides)
+    found = config.mode == ROBUSTNESS and not explicit_settings().has("ckpt")
     return [*overrides, f"ckpt='{config.ckpt}'"] if found else overrides
 
 

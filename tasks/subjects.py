@@ -87,6 +87,7 @@ def as_trained(config: DictConfig, origin: Origin, groups: Collection[str]) -> D
     if "dataset" in groups and own.dataset.name != run.dataset.name:
         _check_composed_for(origin, config)
         preprocess_as(run, own, explicit)
+        logger.info("images of %s prepared as those of the run", own.dataset.name)
     logger.info("%s as in the run of %s", ", ".join(groups), origin.text)
     for one in differing:
         logger.info("%s", one)

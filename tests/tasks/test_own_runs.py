@@ -97,6 +97,7 @@ def test_a_test_of_class_folders_at_a_size_of_their_own(run, image_folder, tmp_p
     ended = run(*TEST, f"ckpt={best}", *other)
     refused(ended, "t10k-images")  # there are no files
     assert "dataset=fashion_mnist as set here; the run was trained with imagefolder" in ended.err
+    assert "images of fashion_mnist prepared as those of the run" in ended.err
 
 
 def test_another_dataset_is_prepared_as_that_of_the_run():
@@ -156,7 +157,6 @@ def test_a_benchmark_takes_task_and_backbone_from_the_run(run, trained):
         f"ckpt={trained('seg') / BEST}",
         "benchmark.image_size=32",
         "benchmark.batch_sizes=[1]",
-        "benchmark.classes=11",
         "benchmark.seconds=0.05",
         "benchmark.passes=[inference]",
         "benchmark.variants=[plain]",
@@ -164,6 +164,7 @@ def test_a_benchmark_takes_task_and_backbone_from_the_run(run, trained):
     assert ended.code == 0, ended.err
     config = ended.results["config"]
     assert ended.results["task"] == "seg"
+    assert config["benchmark"]["classes"] == 11
     assert config["backbone"]["version"] == "v1"
     assert config["task"]["decode_head"]["channels"] == 8
 
