@@ -62,7 +62,7 @@ def run_job(config: DictConfig) -> None:
     data, task = _build(config)
     level = ROBUSTNESS if config.mode == ROBUSTNESS else config.task.name
     folder = claim_run_folder(config.runs, level, config.name, config.run_dir, task.protocol)
-    with job_processes(_settled(overrides, config), folder) as children:
+    with job_processes(settled(overrides, config), folder) as children:
         job = build_job(config, data, task, folder)
         if job.trainer.is_global_zero:
             if task.protocol is not None:
@@ -107,7 +107,7 @@ def _build(config: DictConfig) -> tuple[TaskData, Task]:
     return data, task
 
 
-def _settled(overrides: list[str], config: DictConfig) -> list[str]:
+def settled(overrides: list[str], config: DictConfig) -> list[str]:
     """The command for other processes, which must not look for the newest run once more."""
     found = config.mode == ROBUSTNESS and not explicit_settings().has("ckpt")
     return [*overrides, f"ckpt='{config.ckpt}'"] if found else overrides

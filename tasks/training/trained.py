@@ -6,7 +6,7 @@ They stand under `hyper_parameters` as plain data, so that `weights_only=True` l
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ def trained_settings(path: str | Path) -> Settings | None:
         except Exception:  # broken files make the reader raise nearly anything; loading says so
             return None
         own = content.get(KEY) if isinstance(content, Mapping) else None
-        if isinstance(own, Mapping) and {"task", "backbone"} <= set(own):
+        if _is_ours(own):
             return dict(own)
     config = path.resolve().parent.parent / "config.yaml"
     return _of_run(config) if path.parent.name == "checkpoints" and config.is_file() else None
@@ -106,8 +106,14 @@ def _of_run(path: Path) -> Settings | None:
         config = OmegaConf.to_container(OmegaConf.load(path))
     except Exception:  # no configuration of a run, whatever it is
         return None
-    if not isinstance(config, dict) or not {"task", "backbone"} <= set(config):
+    if not _is_ours(config):
         return None
     task = dict(config["task"])
     task.setdefault("detector", config.get("detector"))
     return {"task": task, "backbone": dict(config["backbone"])}
+
+
+def _is_ours(settings: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether they are settings of a run; other programs keep theirs under the same name."""
+    groups = settings if isinstance(settings, Mapping) else {}
+    return all(isinstance(groups.get(name), Mapping) for name in ("task", "backbone"))

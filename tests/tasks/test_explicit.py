@@ -3,8 +3,11 @@
 import pytest
 import torch
 from commands import refused
+from omegaconf import OmegaConf
 
 import dcls
+from tasks import job
+from tasks.explicit import Explicit
 
 WHERE = {
     "command": "",
@@ -85,6 +88,17 @@ def test_what_nobody_chose_follows_the_weights(run, weights, tmp_path):
     backbone = ended.results["config"]["backbone"]
     assert backbone == {"name": "convnext_dcls_atto", "pretrained": None, "version": "v1"}
     refused(run(*BENCHMARK, "backbone=convnext_dcls_yocto", f"ckpt={path}"), "convnext_dcls_atto")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_processes_are_told_the_checkpoint_that_was_found_but_not_one_that_was_named(
+    monkeypatch, named
+):
+    """Or a list in a file of the user would reach them as a text."""
+    values = frozenset({"ckpt"} if named else set())
+    monkeypatch.setattr(job, "explicit_settings", lambda: Explicit(values, frozenset()))
+    config = OmegaConf.create({"mode": "robustness", "ckpt": "a.ckpt"})
+    assert job.settled(["x=1"], config) == (["x=1"] if named else ["x=1", "ckpt='a.ckpt'"])
 
 
 def files(root, where):

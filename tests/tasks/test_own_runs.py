@@ -242,6 +242,7 @@ class TestInPython:
     def test_files_that_do_not_say_how_they_were_trained(self, best, tmp_path):
         with pytest.raises(SettingError, match=r"DetectionTask, not of a .*SegmentationTask"):
             SegmentationTask.load_from_checkpoint(best("det"))
-        torch.save({"weight": torch.ones(2)}, tmp_path / "other.pth")
+        others = {"hyper_parameters": {"task": "seg", "backbone": "resnet"}}
+        torch.save({"weight": torch.ones(2), **others}, tmp_path / "other.pth")
         with pytest.raises(SettingError, match="does not hold the settings"):
             SegmentationTask.load_from_checkpoint(tmp_path / "other.pth")
