@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
+from tasks.derived import completed
 from tasks.errors import SettingError
 from tasks.training.callbacks import PositionRecorder
 from tasks.training.loaders import Loading, TaskData
@@ -18,6 +19,7 @@ from tasks.training.optimization import Optimization
 from tasks.training.pictures import Alteration
 from tasks.training.precision import resolved_precision, with_precision
 from tasks.training.task import Task
+from tasks.training.trained import facts_of
 from tasks.training.trainer import accumulate, build_trainer
 from tasks.training.unreadable import UnreadableLimit
 
@@ -76,9 +78,9 @@ def build_data(config: DictConfig, alteration: Alteration | None = None) -> Task
         config: the composed configuration.
         alteration: of the pictures of evaluation.
     """
-    settings = _plain(config.dataset)
+    settings = _plain(completed(config).dataset)
     loading = Loading(**{key: settings.pop(key) for key in _LOADING if key in settings})
-    for key in ("tasks", "image_size", "stem_stride", "hints"):
+    for key in ("tasks", "image_size", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
     data.alteration = alteration
@@ -88,20 +90,28 @@ def build_data(config: DictConfig, alteration: Alteration | None = None) -> Task
 
 def build_task(config: DictConfig, data: TaskData) -> Task:
     """The task of group `task` around the backbone of group `backbone`."""
-    settings = _plain(config.task)
+    settings = _plain(completed(config).task)
     for key in ("name", "wing"):
         settings.pop(key)
     features = settings.pop("features")
     optim = _plain(config.optim)
     optim.pop("total_batch_size")
     kind = {"features": True} if features else {"num_classes": len(data.class_names)}
-    backbone = _build_backbone(_plain(config.backbone) | kind, config.compile)
+    backbone_settings = _plain(config.backbone) | kind
+    backbone = _build_backbone(dict(backbone_settings), config.compile)
     _check_image_size(backbone, config)
     task: Task = _factory(settings)(
         backbone=backbone,
         optimization=Optimization(**optim),
         data=data,
     )
+    task.settings = {
+        "class": settings.pop("_target_"),
+        "task": settings,
+        "backbone": {k: v for k, v in backbone_settings.items() if k != "pretrained"},
+        "optim": optim,
+        "data": facts_of(data),
+    }
     trainer = config.trainer
     return with_precision(task, resolved_precision(trainer.precision, trainer.accelerator))
 

@@ -23,7 +23,7 @@ from tasks.robustness.on_the_fly import (
 from tasks.training.loaders import TaskData
 from tasks.training.unreadable import check_readable
 
-_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints", "stem_stride")
+_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints")
 
 
 def build_altered_data(config: DictConfig) -> TaskData:

@@ -21,6 +21,7 @@ from tasks.build_benchmark import benchmarked, build_benchmark
 from tasks.build_corruption import build_altered_data, write_corrupted
 from tasks.build_evaluation import build_evaluation
 from tasks.depthwise import set_depthwise
+from tasks.explicit import explicit_settings
 from tasks.modes import BENCHMARK, CORRUPT, MODES, ROBUSTNESS, Outcome
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
@@ -61,7 +62,7 @@ def run_job(config: DictConfig) -> None:
     data, task = _build(config)
     level = ROBUSTNESS if config.mode == ROBUSTNESS else config.task.name
     folder = claim_run_folder(config.runs, level, config.name, config.run_dir, task.protocol)
-    with job_processes(_settled(overrides, config), folder) as children:
+    with job_processes(settled(overrides, config), folder) as children:
         job = build_job(config, data, task, folder)
         if job.trainer.is_global_zero:
             if task.protocol is not None:
@@ -106,9 +107,9 @@ def _build(config: DictConfig) -> tuple[TaskData, Task]:
     return data, task
 
 
-def _settled(overrides: list[str], config: DictConfig) -> list[str]:
+def settled(overrides: list[str], config: DictConfig) -> list[str]:
     """The command for other processes, which must not look for the newest run once more."""
-    found = config.mode == ROBUSTNESS and not any(o.startswith("ckpt=") for o in overrides)
+    found = config.mode == ROBUSTNESS and not explicit_settings().has("ckpt")
     return [*overrides, f"ckpt='{config.ckpt}'"] if found else overrides
 
 

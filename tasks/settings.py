@@ -6,6 +6,7 @@ from types import NoneType
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from tasks.derived import check_one_place
 from tasks.errors import SettingError
 from tasks.modes import ALL_MODES, CORRUPT, ROBUSTNESS
 
@@ -13,6 +14,7 @@ from tasks.modes import ALL_MODES, CORRUPT, ROBUSTNESS
 def check_settings(config: DictConfig) -> None:
     """Raise `SettingError` for settings that each are valid but do not work together."""
     _check_mode(config)
+    check_one_place(config)
     _check_dataset_serves_task(config)
     check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
     _check_checkpoint(config)
