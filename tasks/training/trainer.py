@@ -8,14 +8,14 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
-from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, RateLogger
+from tasks.training.callbacks import ExponentialAverage, PositionRecorder, RateLogger
+from tasks.training.checkpoints import checkpoint_callbacks
+from tasks.training.finite import FiniteLoss
 from tasks.training.task import Task
-
-BEST, LAST = "best", "last"
 
 
 def build_trainer(
@@ -38,7 +38,12 @@ def build_trainer(
     precision = resolved_precision(settings["precision"], settings["accelerator"])
     sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
     settings = settings | {"precision": precision, "sync_batchnorm": sync}
-    built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
+    built_in = [
+        *checkpoint_callbacks(task.monitor, task.monitor_mode, folder),
+        FiniteLoss(),
+        RateLogger(),
+        PositionRecorder(),
+    ]
     if task.optimization.ema_decay is not None:
         built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
     if sys.stderr.isatty() or sys.stdout.isatty():
@@ -84,19 +89,6 @@ def accumulate(trainer: L.Trainer, total: int, batch_size: int) -> None:
     interval = trainer.val_check_interval
     if isinstance(interval, int):  # Lightning counts batches
         trainer.val_check_interval = interval * batches
-
-
-def _checkpoints(task: Task, folder: Path) -> list[Callback]:
-    def keep(filename: str, monitor: str | None) -> Callback:
-        return ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename=filename,
-            monitor=monitor,
-            mode=task.monitor_mode,
-            enable_version_counter=False,
-        )
-
-    return [keep(BEST, task.monitor), keep(LAST, None)]
 
 
 def resolved_precision(precision: str, accelerator: str) -> str:
