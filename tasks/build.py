@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import dcls
 from tasks.errors import SettingError
 from tasks.training.callbacks import PositionRecorder
+from tasks.training.checkpoints import best_checkpoint, newest_checkpoint
 from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import Alteration
@@ -37,15 +38,27 @@ class Job:
     trainer: L.Trainer
     checkpoint: str | None
 
-    @property
-    def best_checkpoint(self) -> str:
-        """Path of the best checkpoint so far, empty if none was written."""
-        return self._best.best_model_path
-
     def best_scores(self) -> dict[str, float]:
         """The validation figure of the best checkpoint, by the name of its metric."""
-        score = self._best.best_model_score
-        return {} if score is None else {self.task.monitor: float(score)}
+        _, score = best_checkpoint(self.trainer)
+        if score is None:
+            return {}
+        return {self.task.monitor: score if isfinite(score) else nan}  # undefined at every look
+
+    def to_test(self) -> tuple[str | None, list[str]]:
+        """The checkpoint to test after training, and what has to be said of the choice."""
+        best, _ = best_checkpoint(self.trainer)
+        if best:
+            return best, []
+        last = newest_checkpoint(self.trainer)
+        if last:
+            return last, [
+                "nothing was validated (trainer.limit_val_batches=0): the final weights were tested"
+            ]
+        limits = f"trainer.max_epochs={self.trainer.max_epochs}"
+        if self.trainer.max_steps != -1:
+            limits += f", trainer.max_steps={self.trainer.max_steps}"
+        return self.checkpoint, [f"nothing was left to train within {limits}"]
 
     @property
     def initial_positions(self) -> dict[str, Any]:
@@ -60,10 +73,6 @@ class Job:
     @property
     def _callbacks(self) -> list[Any]:
         return list(getattr(self.trainer, "callbacks", []))
-
-    @property
-    def _best(self) -> ModelCheckpoint:
-        return next(c for c in self._callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
 
 
 def build_data(config: DictConfig, alteration: Alteration | None = None) -> TaskData:

@@ -1,5 +1,6 @@
 """The last lines on the terminal: the figures, and where the report is."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,12 @@ _SHARE = re.compile(
 
 
 def metric_text(name: str, value: float) -> str:
-    """A figure for people: shares as percentages, all else with four digits."""
+    """A figure for people: shares as percentages, all else with four digits.
+
+    One that is not finite is `nan`, `inf` or `-inf`, with a note beside it of the run.
+    """
+    if not math.isfinite(value):
+        return str(value)
     parts = name.split("/")
     # the second part is the measure; a third one only names a class or a cell
     share = _SHARE.fullmatch(parts[1] if len(parts) > 1 else parts[0])
@@ -31,12 +37,12 @@ def print_results(results: Results, page: Path, headline: Table | None = None) -
     if headline is not None:
         print_line(caption)
         print_table(headline, numeric_from=1)
-        for note in results.notes:
-            print_line(note)
     else:
         shown = sorted({**_validation(results), **results.headline()}.items())
         rows = [[name, metric_text(name, value)] for name, value in shown]
         print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
+    for note in results.notes:
+        print_line(note)
     print_line(f"report: {page}")
 
 

@@ -1,6 +1,5 @@
 """The report of one run, from what every task leaves and what the task itself adds."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,12 @@ def write_run_report(
     """
     if headline is None:
         shown = results.headline()
-        headline = Table(list(shown), [[_text(k, v) for k, v in shown.items()]] if shown else [])
+        headline = Table(
+            list(shown), [[metric_text(k, v) for k, v in shown.items()]] if shown else []
+        )
     sections = [*_curves(folder), *task_sections, *_positions(movements), *_origin(results)]
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
     return write_report(Report(results.name, subtitle, headline, sections), folder)
-
-
-def _text(name: str, value: float) -> str:
-    return metric_text(name, value) if math.isfinite(value) else "not a number"
 
 
 def _curves(folder: Path) -> list[Section]:

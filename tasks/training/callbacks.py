@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor, nn
 
@@ -74,11 +75,26 @@ class RateLogger(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
         """Log the largest rate among the plain and among the special parameters."""
-        groups = trainer.optimizers[0].param_groups
-        for label, special in (("lr/weights", False), ("lr/positions", True)):
-            rates = [g["lr"] for g in groups if g["name"].startswith("special") is special]
-            if rates:
-                pl_module.log(label, max(rates), on_step=True, on_epoch=False)
+        for label, rate in group_rates(trainer.optimizers[0]).items():
+            pl_module.log(label, rate, on_step=True, on_epoch=False)
+
+
+def group_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The largest rate among the plain and among the special parameters, as far as there are any.
+
+    Args:
+        optimizer: its groups are named as by `parameter_groups`; one without a name is plain.
+    """
+    found = {}
+    for label, special in (("lr/weights", False), ("lr/positions", True)):
+        rates = [
+            group["lr"]
+            for group in optimizer.param_groups
+            if group.get("name", "").startswith("special") is special
+        ]
+        if rates:
+            found[label] = max(rates)
+    return found
 
 
 def positions_of(model: nn.Module) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from tasks.errors import SettingError
 from tasks.training.callbacks import ExponentialAverage, PositionRecorder, RateLogger
 from tasks.training.checkpoints import checkpoint_callbacks
-from tasks.training.finite import FiniteLoss
+from tasks.training.finite import FiniteLoss, FiniteOutputs, FiniteWeights
 from tasks.training.task import Task
 
 
@@ -38,14 +38,11 @@ def build_trainer(
     precision = resolved_precision(settings["precision"], settings["accelerator"])
     sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
     settings = settings | {"precision": precision, "sync_batchnorm": sync}
-    built_in = [
-        *checkpoint_callbacks(task.monitor, task.monitor_mode, folder),
-        FiniteLoss(),
-        RateLogger(),
-        PositionRecorder(),
-    ]
+    built_in = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
+    built_in += [RateLogger(), PositionRecorder()]
     if task.optimization.ema_decay is not None:
         built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
+    built_in += [FiniteLoss(), FiniteOutputs(), FiniteWeights()]  # which look at the average too
     if sys.stderr.isatty() or sys.stdout.isatty():
         built_in.append(RichProgressBar(leave=False))
     try:

@@ -84,7 +84,7 @@ ENDS = {
     ),
     "between validations within an epoch": ({"val_check_interval": 3}, 4, [3, 4]),
     "accumulation": (
-        {"accumulate_grad_batches": 3, "check_val_every_n_epoch": 2},
+        {"accumulate_grad_batches": 2, "check_val_every_n_epoch": 2},
         2,
         [2],
     ),
@@ -160,23 +160,23 @@ def test_the_average_is_validated_and_saved_beside_the_raw_weights(tmp_path):
 
 @pytest.mark.parametrize("name", [LAST, BEST])
 @pytest.mark.parametrize(
-    ("first", "steps"),
+    ("first", "more"),
     [
-        ({"check_val_every_n_epoch": 5}, 12),
-        ({"max_epochs": 1}, 12),
-        ({"max_epochs": -1, "max_steps": 6}, 12),
-        ({"max_epochs": 1, "check_val_every_n_epoch": None, "val_check_interval": 3}, 12),
+        ({"check_val_every_n_epoch": 5}, {"max_epochs": 3}),
+        ({"max_epochs": 1}, {"max_epochs": 3}),
+        ({"max_epochs": -1, "max_steps": 6}, {"max_epochs": -1, "max_steps": 12}),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 3}, {"max_epochs": 3}),
     ],
     ids=["no validation", "plain", "mid-epoch", "validation by steps"],
 )
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-def test_resuming_trains_what_is_left(tmp_path, name, first, steps):
+def test_resuming_trains_what_is_left(tmp_path, name, first, more):
     fitted(tmp_path / "first", **first)
     path = tmp_path / f"first/checkpoints/{name}.ckpt"
-    model, trainer = fitted(tmp_path / "second", ckpt_path=path, max_epochs=3)
-    assert trainer.global_step == steps
-    assert float(model.weight.detach()) == weight(saved(tmp_path / "second", LAST)) == steps
+    model, trainer = fitted(tmp_path / "second", ckpt_path=path, **more)
+    assert trainer.global_step == 12
+    assert float(model.weight.detach()) == weight(saved(tmp_path / "second", LAST)) == 12
 
 
 def figures(folder):
