@@ -1,7 +1,7 @@
 """The one place where a configuration becomes objects: data, task and trainer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ from torch import nn
 
 import dcls
 from tasks.errors import SettingError
+from tasks.settings import was_given
 from tasks.training.callbacks import PositionRecorder
 from tasks.training.checkpoints import best_checkpoint, newest_checkpoint
 from tasks.training.loaders import Loading, TaskData
@@ -31,12 +32,14 @@ class Job:
         data: the splits.
         trainer: runs the loops.
         checkpoint: what the user gave as `ckpt`.
+        notes: what was set otherwise than by default, in words.
     """
 
     task: Task
     data: TaskData
     trainer: L.Trainer
     checkpoint: str | None
+    notes: list[str] = field(default_factory=list)
 
     def best_scores(self) -> dict[str, float]:
         """The validation figure of the best checkpoint, by the name of its metric."""
@@ -89,6 +92,8 @@ def build_data(config: DictConfig, alteration: Alteration | None = None) -> Task
     data: TaskData = _factory(settings)(loading=loading)
     data.alteration = alteration
     data.check(config.mode)
+    if config.mode == "fit" and was_given("dataset.batch_size"):
+        data.fit_batches(1, given=True)  # now, so that what is refused leaves no folder
     return data
 
 
@@ -124,10 +129,12 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in wanted]
     callbacks = [_factory(_plain(one))() for one in config.callbacks.values()]
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
-    data.check_batches(config.mode, trainer.world_size)
+    lowered = None
+    if config.mode == "fit":
+        lowered = data.fit_batches(trainer.world_size, was_given("dataset.batch_size"))
     if config.optim.total_batch_size is not None:
         accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
-    return Job(task, data, trainer, config.ckpt)
+    return Job(task, data, trainer, config.ckpt, [lowered] if lowered else [])
 
 
 def _build_backbone(settings: dict[str, Any], compiled: bool) -> nn.Module:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tasks.training.finite import not_finite_notes
+from tasks.training.finite_outputs import not_finite_notes
 
 if TYPE_CHECKING:
     from tasks.build import Job

@@ -13,6 +13,7 @@ from tasks.modes import ALL_MODES, CORRUPT, ROBUSTNESS
 def check_settings(config: DictConfig) -> None:
     """Raise `SettingError` for settings that each are valid but do not work together."""
     _check_mode(config)
+    _check_log_interval(config.trainer.log_every_n_steps)
     _check_dataset_serves_task(config)
     check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
     _check_checkpoint(config)
@@ -46,6 +47,15 @@ def check_kinds(config: DictConfig) -> None:
             raise SettingError(f"{name}={value} is not {expected}.")
 
 
+def was_given(name: str) -> bool:
+    """Whether a setting was chosen on the command line or, as a recipe, by an experiment."""
+    if not HydraConfig.initialized():
+        return False
+    hydra = HydraConfig.get()
+    typed = {override.lstrip("+").partition("=")[0] for override in hydra.overrides.task}
+    return name in typed or hydra.runtime.choices.get("experiment") is not None
+
+
 def _check_whole(config: DictConfig) -> None:
     """A cell counts as done with all its pictures, each as it is."""
     if config.corruption is not None:
@@ -57,6 +67,13 @@ def _check_whole(config: DictConfig) -> None:
         raise SettingError(
             f"trainer.limit_test_batches={config.trainer.limit_test_batches} would leave cells in "
             "part and count them as done. Set limit=<pictures per set> instead."
+        )
+
+
+def _check_log_interval(interval: object) -> None:
+    if interval != "auto" and (not isinstance(interval, int) or interval < 0):
+        raise SettingError(
+            f"trainer.log_every_n_steps={interval} is not auto, or a number of steps (0: never)."
         )
 
 

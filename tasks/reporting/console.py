@@ -31,6 +31,16 @@ def metric_text(name: str, value: float) -> str:
     return f"{100 * value:.2f} %" if share else f"{value:.4g}"
 
 
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units, such as 45.2 s, 3 min 20 s or 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def print_results(results: Results, page: Path, headline: Table | None = None) -> None:
     """Print the metrics, or the given table, then the path of the report on a line of its own."""
     caption = f"{results.name} ({results.mode}, {results.wall_seconds:.0f} s)"
@@ -69,8 +79,8 @@ def print_table(table: Table, numeric_from: int | None = None) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line as it is; rich would wrap a long path."""
-    print(_sayable(line), flush=True)
+    """Print a line as it is, at once and as one piece; rich would wrap a long path."""
+    print(f"{_sayable(line)}\n", end="", flush=True)
 
 
 def _validation(results: Results) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.reporting.console import metric_text
+from tasks.reporting.console import duration_text, metric_text
 from tasks.reporting.curves import learning_curves
 from tasks.reporting.page import Report, Section, Table
 from tasks.reporting.positions import Movement, position_pictures, position_table
@@ -69,16 +69,6 @@ def _origin(results: Results) -> list[Section]:
         Section("How it was obtained", tables=[Table(["", ""], rows)]),
         Section("Settings", tables=[Table(["setting", "value"], flat)]),
     ]
-
-
-def duration_text(seconds: float) -> str:
-    """A duration in its two largest units, such as 45.2 s, 3 min 20 s or 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[list[str]]:

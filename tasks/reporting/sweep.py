@@ -166,6 +166,7 @@ def _as_plain(job: Job, metrics: Sequence[str]) -> dict[str, object]:
         "error": job.error,
         "overrides": job.settings,
         "metrics": {name: _finite(job.metrics.get(name)) for name in metrics},
+        "notes": list(job.notes),  # which say what null stands for, if for more than a gap
     }
 
 
@@ -183,7 +184,7 @@ def _as_csv(jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[str
                 job.name,
                 FAILED if job.error else "finished",
                 *(job.settings.get(key, "") for key in differing),
-                *(_finite(job.metrics.get(name)) for name in metrics),
+                *(job.metrics.get(name) for name in metrics),
                 job.error or "",
             ]
         )

@@ -99,6 +99,14 @@ class RobustnessTask(Task):
         return self._protocol
 
     @property
+    def progress(self) -> tuple[str, int, int] | None:
+        """The condition that is evaluated."""
+        if self._open is None:
+            return None
+        done, total = self.data.todo.index(self._open), len(self.data.todo)
+        return f"condition {done + 1} of {total} ({self.cells[self._open].name})", done, total
+
+    @property
     def cells(self) -> list[Cell]:
         """Those that are evaluated."""
         return [source.cell for source in self.data.cells.sources]

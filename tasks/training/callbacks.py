@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from dcls.layers import DclsNd
 
+_FEWEST_POINTS = 50
+_LONGEST_INTERVAL = 20
+
 
 class ExponentialAverage(EMAWeightAveraging):
     """Exponential moving average of the weights, validated and saved in place of the raw ones.
@@ -66,6 +69,24 @@ class PositionRecorder(Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Copy the positions before the first step."""
         self.initial = positions_of(pl_module)
+
+
+class LogInterval(Callback):
+    """Lets `trainer.log_every_n_steps=auto` follow the number of steps that are to be done."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Set the interval, now that the batches of an epoch are known."""
+        steps = trainer.estimated_stepping_batches - trainer.global_step
+        trainer.log_every_n_steps = log_interval(steps)  # type: ignore[attr-defined]
+
+
+def log_interval(steps: float) -> int:
+    """Steps between two points of a curve: 50 points at least, as far as there are steps.
+
+    Args:
+        steps: of the run; infinite if they are not known.
+    """
+    return int(max(1, min(_LONGEST_INTERVAL, steps // _FEWEST_POINTS)))
 
 
 class RateLogger(Callback):

@@ -12,9 +12,11 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
-from tasks.training.callbacks import ExponentialAverage, PositionRecorder, RateLogger
+from tasks.training.callbacks import ExponentialAverage, LogInterval, PositionRecorder, RateLogger
 from tasks.training.checkpoints import checkpoint_callbacks
-from tasks.training.finite import FiniteLoss, FiniteOutputs, FiniteWeights
+from tasks.training.finite import FiniteLoss, FiniteWeights
+from tasks.training.finite_outputs import FiniteOutputs
+from tasks.training.progress import OpeningLine, ProgressLines
 from tasks.training.task import Task
 
 
@@ -28,7 +30,8 @@ def build_trainer(
     """A trainer that keeps its checkpoints in `folder` and stops at a loss that is no number.
 
     Args:
-        settings: arguments of `lightning.Trainer` (group `trainer`); `precision` may be `auto`.
+        settings: arguments of `lightning.Trainer` (group `trainer`); `precision` and
+            `log_every_n_steps` may be `auto`.
         task: names the metric that picks the best checkpoint.
         folder: the run folder.
         loggers: see group `logger`.
@@ -38,19 +41,18 @@ def build_trainer(
     precision = resolved_precision(settings["precision"], settings["accelerator"])
     sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
     settings = settings | {"precision": precision, "sync_batchnorm": sync}
-    built_in = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
-    built_in += [RateLogger(), PositionRecorder()]
-    if task.optimization.ema_decay is not None:
-        built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
-    built_in += [FiniteLoss(), FiniteOutputs(), FiniteWeights()]  # which look at the average too
-    if sys.stderr.isatty() or sys.stdout.isatty():
-        built_in.append(RichProgressBar(leave=False))
+    built_in = _built_in(task, folder)
+    if settings["log_every_n_steps"] == "auto":
+        built_in.append(LogInterval())
+        settings |= {"log_every_n_steps": 1}  # until the number of steps is known
+    built_in.append(OpeningLine())
+    built_in.append(RichProgressBar(leave=False) if watched() else ProgressLines(task.monitor))
     try:
         return L.Trainer(
             default_root_dir=folder,
             logger=loggers,
             callbacks=[*built_in, *callbacks],
-            enable_progress_bar=any(isinstance(c, RichProgressBar) for c in built_in),
+            enable_progress_bar=watched(),
             enable_model_summary=False,
             use_distributed_sampler=False,  # the data gives each process its shard
             num_sanity_val_steps=0,
@@ -61,6 +63,20 @@ def build_trainer(
             f"The trainer's settings do not work here: {error} See group trainer: "
             f"{', '.join(f'trainer.{key}={value}' for key, value in settings.items())}."
         ) from error
+
+
+def _built_in(task: Task, folder: Path) -> list[Callback]:
+    """What every run has, in the order in which it acts."""
+    callbacks = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
+    callbacks += [RateLogger(), PositionRecorder()]
+    if task.optimization.ema_decay is not None:
+        callbacks.append(ExponentialAverage(decay=task.optimization.ema_decay))
+    return [*callbacks, FiniteLoss(), FiniteOutputs(), FiniteWeights()]  # these see the average too
+
+
+def watched() -> bool:
+    """Whether somebody sees the output as it comes: then there is a bar, otherwise lines."""
+    return sys.stdout.isatty()
 
 
 def accumulate(trainer: L.Trainer, total: int, batch_size: int) -> None:

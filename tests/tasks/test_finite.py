@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from tasks.errors import SettingError, TrainingError
 from tasks.reporting.console import metric_text
-from tasks.training.finite import FiniteLoss, FiniteOutputs, FiniteWeights, not_finite_notes
+from tasks.training.finite import FiniteLoss, FiniteWeights
+from tasks.training.finite_outputs import FiniteOutputs, not_finite_notes
 from tasks.training.pixels import Pixels
 
 BLOW_UP = (
