@@ -21,9 +21,8 @@ def print_job(config: DictConfig, job: Job, folder: Path) -> None:
     if config.mode == ROBUSTNESS:
         print_line(_robustness(config, cast(RobustnessTask, job.task)))
     else:
-        print_line(
-            f"{_mode(config)}: {config.backbone.name} ({_size(job.task)}), {_data(job, config.mode)}"
-        )
+        model = f"{config.backbone.name} ({_size(job.task)})"
+        print_line(f"{config.mode}, task={config.task.name}: {model}, {_data(job, config.mode)}")
     print_line(_machine(config, job))
     for note in job.notes:
         print_line(note)

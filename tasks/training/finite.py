@@ -1,7 +1,7 @@
 """Stop a run whose numbers are no longer finite, and say why.
 
-Training is watched by its loss, and a checkpoint by the tensors in it, so that no file of a diverged
-run passes for a good one. Validation is watched by `tasks.training.finite_outputs`.
+Training is watched by its loss, and a checkpoint by the tensors in it, so that no file of a
+diverged run passes for a good one. `tasks.training.finite_outputs` watches validation.
 """
 
 # ruff: noqa: ARG002 - signatures of hooks
