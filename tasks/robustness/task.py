@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tasks.reporting.console import metric_text
+from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.page import Picture, Section, Table
 from tasks.robustness.cell_table import CellTable
 from tasks.robustness.cells import Cell
@@ -209,7 +209,7 @@ class RobustnessTask(Task):
             shown = {k: v for k, v in record.figures.items() if k in self._main} | among
             text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
             model = f"{name}: " if len(self.names) > 1 else ""
-            logger.info("%s%s: %s (%d images)", model, record.cell.name, text, result.images)
+            print_line(f"{model}{record.cell.name}: {text} ({result.images:,} images)")
         self._table.write()
 
     def _record(self, number: int, result: CellScore, unread: int) -> CellRecord:

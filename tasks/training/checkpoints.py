@@ -119,6 +119,9 @@ def _kept(trainer: L.Trainer) -> list[_Keep]:
 
 def _validate(trainer: L.Trainer) -> None:
     """Validate within training, as Lightning's own loop does between two steps."""
+    loop = trainer.fit_loop.epoch_loop
+    loop._batches_that_stepped -= 1  # as it logs what belongs to the step that is over
     trainer.validating = True
-    trainer.fit_loop.epoch_loop.val_loop.run()
+    loop.val_loop.run()
     trainer.training = True
+    loop._batches_that_stepped += 1

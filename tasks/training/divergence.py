@@ -70,8 +70,9 @@ def advice(trainer: L.Trainer, raised: bool = False) -> str:
 
 
 def last_good(trainer: L.Trainer) -> str:
-    """Names the checkpoint to go on from."""
-    return f"Last good checkpoint: {newest_checkpoint(trainer) or 'none was written yet'}."
+    """Names the checkpoint to go on from, which may be the one that this run went on from."""
+    path = newest_checkpoint(trainer) or trainer.ckpt_path
+    return f"Last good checkpoint: {path or 'none was written yet'}."
 
 
 def over_processes(trainer: L.Trainer, value: Tensor, operation: str) -> int:

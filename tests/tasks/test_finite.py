@@ -1,5 +1,7 @@
 """A run that diverges ends with the cause and a fix, and what it keeps are weights that work."""
 
+from types import SimpleNamespace
+
 import lightning as L
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from tasks.errors import SettingError, TrainingError
 from tasks.reporting.console import metric_text
+from tasks.training.divergence import last_good
 from tasks.training.finite import FiniteLoss, FiniteWeights
 from tasks.training.finite_outputs import FiniteOutputs, not_finite_notes
 from tasks.training.pixels import Pixels
@@ -188,6 +191,11 @@ def test_a_loss_of_validation_that_is_no_number_ends_the_run(tmp_path):
     assert list(tmp_path.rglob("*.ckpt")) == []
 
 
+def test_a_run_that_went_on_from_a_checkpoint_can_go_back_to_it(tmp_path):
+    trainer = SimpleNamespace(callbacks=[], ckpt_path="earlier/last.ckpt")
+    assert last_good(trainer) == "Last good checkpoint: earlier/last.ckpt."
+
+
 def test_pixels_refuse_a_deviation_of_nought():
     with pytest.raises(SettingError, match="std"):
         Pixels((0.5, 0.5, 0.5), (0.25, 0.0, 0.25))
@@ -210,8 +218,12 @@ def broken(folder, part, path):
     [(TINY_SHAPES, "head"), (SEG_SHAPES, "conv_seg"), (DET_SHAPES, "fc_cls")],
     ids=["cls", "seg", "det"],
 )
-def test_a_test_of_a_broken_model_says_so_in_every_place(run, tmp_path, settings, part):
-    path = broken(run(*settings).folder, part, tmp_path / "broken.ckpt")
+def test_a_test_of_a_broken_model_says_so_in_every_place(
+    run, tmp_path, settings, part, monkeypatch
+):
+    with monkeypatch.context() as undrawn:
+        undrawn.setattr("tasks.job.write_run_report", lambda *parts: parts[1] / "report.html")
+        path = broken(run(*settings).folder, part, tmp_path / "broken.ckpt")
     ended = run(*settings, "mode=test", f"ckpt={path}")
     notes = [note for note in ended.results["notes"] if "not finite" in note]
     assert notes, ended.results["notes"]

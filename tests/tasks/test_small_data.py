@@ -5,8 +5,13 @@ import csv
 import pytest
 from commands import TINY, refused
 from detection import DET, write_split
+from PIL import Image
 from segmentation import SEG, random_mask, write_pair
 from shards import SHARDS, write_splits
+
+from tasks.errors import SettingError
+from tasks.training.callbacks import log_interval
+from tasks.training.loaders import Loading, TaskData
 
 
 def without(settings, *names):
@@ -45,8 +50,6 @@ def test_few_steps_are_all_logged(run, quick_end, settings, logged):
     ("steps", "interval"), [(1, 1), (10, 1), (99, 1), (336, 6), (10_000, 20), (float("inf"), 20)]
 )
 def test_the_interval_of_logging_follows_the_number_of_steps(steps, interval):
-    from tasks.training.callbacks import log_interval
-
     assert log_interval(steps) == interval
 
 
@@ -64,7 +67,7 @@ def seg_folder(root):
 
 
 def coco_folder(root):
-    write_split(root, "train", 3)
+    write_split(root, "train", 1)
     write_split(root, "val", 2, first=1)
     size = ("dataset.recipe.resize=[96,64]", "dataset.recipe.scales=[48,64]")
     crop = ("dataset.recipe.crop_scales=[40,56]", "dataset.recipe.crop=[32,48]")
@@ -77,8 +80,6 @@ def shards(root):
 
 
 def image_folders(root):
-    from PIL import Image
-
     for split in ("train", "val"):
         for name, level in (("dark", 60), ("light", 190)):
             (root / split / name).mkdir(parents=True)
@@ -91,7 +92,7 @@ def image_folders(root):
 
 @pytest.mark.parametrize(
     ("folder", "images", "usual"),
-    [(image_folders, 4, 128), (shards, 5, 128), (seg_folder, 3, 2), (coco_folder, 3, 2)],
+    [(image_folders, 4, 128), (shards, 5, 128), (seg_folder, 3, 2), (coco_folder, 1, 2)],
     ids=["cls", "webdataset", "seg", "det"],
 )
 def test_a_default_batch_that_is_larger_than_the_split_is_lowered_and_said(
@@ -115,3 +116,31 @@ def test_a_batch_size_that_was_asked_for_is_refused_and_leaves_no_folder(run, tm
     ended = run(*settings, f"dataset.root={tmp_path / 'own'}", "dataset.batch_size=128")
     refused(ended, "dataset.batch_size=128", "dataset.batch_size=4 or less")
     assert ended.folders == []
+
+
+class Few(TaskData):
+    """A dataset of so many training samples."""
+
+    def __init__(self, samples, batch_size):
+        super().__init__("few", Loading(batch_size))
+        self.samples = samples
+
+    def count(self, split):
+        return self.samples
+
+
+@pytest.mark.parametrize(
+    ("samples", "processes", "size"), [(5, 1, 5), (5, 2, 2), (16, 2, 8), (17, 2, 8), (3, 3, 1)]
+)
+def test_processes_share_the_training_split(samples, processes, size):
+    data = Few(samples, batch_size=8)
+    told = data.fit_batches(processes, given=False)
+    assert data.loading.batch_size == size
+    assert (told is None) == (size == 8)
+    again = data.fit_batches(processes, given=True)
+    assert again is None
+
+
+def test_more_processes_than_samples_are_refused():
+    with pytest.raises(SettingError, match=r"trainer.devices=2 or less"):
+        Few(2, batch_size=8).fit_batches(3, given=False)
