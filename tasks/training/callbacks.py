@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from dcls.layers import DclsNd
 
 _FEWEST_POINTS = 50
-_LONGEST_INTERVAL = 20
+LONGEST_INTERVAL = 20
+"""Optimizer steps between two logged ones under `trainer.log_every_n_steps=auto`, at most."""
 
 
 class ExponentialAverage(EMAWeightAveraging):
@@ -86,7 +87,7 @@ def log_interval(steps: float) -> int:
     Args:
         steps: of the run; infinite if they are not known.
     """
-    return int(max(1, min(_LONGEST_INTERVAL, steps // _FEWEST_POINTS)))
+    return int(max(1, min(LONGEST_INTERVAL, steps // _FEWEST_POINTS)))
 
 
 class RateLogger(Callback):

@@ -12,7 +12,13 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
-from tasks.training.callbacks import ExponentialAverage, LogInterval, PositionRecorder, RateLogger
+from tasks.training.callbacks import (
+    LONGEST_INTERVAL,
+    ExponentialAverage,
+    LogInterval,
+    PositionRecorder,
+    RateLogger,
+)
 from tasks.training.checkpoints import checkpoint_callbacks
 from tasks.training.finite import FiniteLoss, FiniteWeights
 from tasks.training.finite_outputs import FiniteOutputs
@@ -44,7 +50,7 @@ def build_trainer(
     built_in = _built_in(task, folder)
     if settings["log_every_n_steps"] == "auto":
         built_in.append(LogInterval())
-        settings |= {"log_every_n_steps": 1}  # until the number of steps is known
+        settings |= {"log_every_n_steps": LONGEST_INTERVAL}  # until the steps are known
     built_in.append(OpeningLine())
     built_in.append(RichProgressBar(leave=False) if watched() else ProgressLines(task.monitor))
     try:
