@@ -1,19 +1,21 @@
 """The one place where a configuration becomes objects: data, task and trainer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
 from tasks.derived import completed
 from tasks.errors import SettingError
+from tasks.explicit import is_explicit
 from tasks.training.callbacks import PositionRecorder
+from tasks.training.checkpoints import best_checkpoint, newest_checkpoint
 from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import Alteration
@@ -35,22 +37,36 @@ class Job:
         data: the splits.
         trainer: runs the loops.
         checkpoint: what the user gave as `ckpt`.
+        notes: what was set otherwise than by default, in words.
     """
 
     task: Task
     data: TaskData
     trainer: L.Trainer
     checkpoint: str | None
-
-    @property
-    def best_checkpoint(self) -> str:
-        """Path of the best checkpoint so far, empty if none was written."""
-        return self._best.best_model_path
+    notes: list[str] = field(default_factory=list)
 
     def best_scores(self) -> dict[str, float]:
         """The validation figure of the best checkpoint, by the name of its metric."""
-        score = self._best.best_model_score
-        return {} if score is None else {self.task.monitor: float(score)}
+        _, score = best_checkpoint(self.trainer)
+        if score is None:
+            return {}
+        return {self.task.monitor: score if isfinite(score) else nan}  # undefined at every look
+
+    def to_test(self) -> tuple[str | None, list[str]]:
+        """The checkpoint to test after training, and what has to be said of the choice."""
+        best, _ = best_checkpoint(self.trainer)
+        if best:
+            return best, []
+        last = newest_checkpoint(self.trainer)
+        if last:
+            return last, [
+                "nothing was validated (trainer.limit_val_batches=0): the final weights were tested"
+            ]
+        limits = f"trainer.max_epochs={self.trainer.max_epochs}"
+        if self.trainer.max_steps != -1:
+            limits += f", trainer.max_steps={self.trainer.max_steps}"
+        return self.checkpoint, [f"nothing was left to train within {limits}"]
 
     @property
     def initial_positions(self) -> dict[str, Any]:
@@ -65,10 +81,6 @@ class Job:
     @property
     def _callbacks(self) -> list[Any]:
         return list(getattr(self.trainer, "callbacks", []))
-
-    @property
-    def _best(self) -> ModelCheckpoint:
-        return next(c for c in self._callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
 
 
 def build_data(config: DictConfig, alteration: Alteration | None = None) -> TaskData:
@@ -85,6 +97,8 @@ def build_data(config: DictConfig, alteration: Alteration | None = None) -> Task
     data: TaskData = _factory(settings)(loading=loading)
     data.alteration = alteration
     data.check(config.mode)
+    if config.mode == "fit" and is_explicit("dataset.batch_size"):
+        data.fit_batches(1, given=True)  # now, so that what is refused leaves no folder
     return data
 
 
@@ -131,10 +145,12 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     if task.protocol is None:  # robustness counts by itself, a condition at a time
         callbacks.append(UnreadableLimit(data))
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
-    data.check_batches(config.mode, trainer.world_size)
+    lowered = None
+    if config.mode == "fit":
+        lowered = data.fit_batches(trainer.world_size, is_explicit("dataset.batch_size"))
     if config.optim.total_batch_size is not None:
         accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
-    return Job(task, data, trainer, config.ckpt)
+    return Job(task, data, trainer, config.ckpt, [lowered] if lowered else [])
 
 
 def _build_backbone(settings: dict[str, Any], compiled: bool) -> dcls.Backbone:

@@ -62,6 +62,11 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
         "dataset": dataset_settings(config),
     }
     claim_copies(out, about, provenance.as_plain())
+    print_line(
+        f"corrupt, task={config.task.name}: {len(copies):,} images of {data.name} "
+        f"({data.test_split}) under {len(corruptions)} corruptions, profile {profile}, to "
+        f"{out.resolve()}"
+    )
     done = copies.write(data.loading.worker_count)
     print_line(f"{done.written} pictures written, {done.there} were there: {out.resolve()}")
     if done.unreadable:

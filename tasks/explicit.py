@@ -72,6 +72,11 @@ def explicit_settings() -> Explicit:
     )
 
 
+def is_explicit(name: str) -> bool:
+    """Whether a setting was set explicitly; of a configuration without a command nothing was."""
+    return HydraConfig.initialized() and explicit_settings().has(name)
+
+
 def _is_explicit(loader: ConfigLoader, path: str) -> bool:
     """Whether what a config file says is a wish: of an experiment, or of a file of the user."""
     source = _source(loader, path)

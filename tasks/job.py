@@ -23,6 +23,7 @@ from tasks.build_evaluation import build_evaluation
 from tasks.depthwise import set_depthwise
 from tasks.explicit import explicit_settings
 from tasks.modes import BENCHMARK, CORRUPT, MODES, ROBUSTNESS, Outcome
+from tasks.opening import print_benchmark, print_job
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
 from tasks.reporting.positions import Movement
@@ -68,8 +69,10 @@ def run_job(config: DictConfig) -> None:
             if task.protocol is not None:
                 write_protocol(folder, task.protocol)
             OmegaConf.save(config, folder / "config.yaml", resolve=True)
+            print_job(config, job, folder)
         try:
             outcome = MODES[config.mode](job)
+            outcome.notes += job.notes
             unreadable = len(set(gather_lists([*task.unreadable])))
             outcome.facts.setdefault("unreadable_samples", unreadable)
             sections = task.sections()
@@ -87,6 +90,7 @@ def _benchmark(config: DictConfig, overrides: list[str], started: float) -> None
     folder = claim_run_folder(config.runs, BENCHMARK, config.name, config.run_dir)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     with using_threads(config.benchmark.threads):
+        print_benchmark(benchmark, config, folder)
         provenance = Provenance.gather(overrides, config.seed)  # which names the threads
         findings = benchmark.run()
     outcome = benchmark_outcome(findings)

@@ -15,6 +15,7 @@ def check_settings(config: DictConfig) -> None:
     """Raise `SettingError` for settings that each are valid but do not work together."""
     _check_mode(config)
     check_one_place(config)
+    _check_log_interval(config.trainer.log_every_n_steps)
     _check_dataset_serves_task(config)
     check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
     _check_checkpoint(config)
@@ -59,6 +60,13 @@ def _check_whole(config: DictConfig) -> None:
         raise SettingError(
             f"trainer.limit_test_batches={config.trainer.limit_test_batches} would leave cells in "
             "part and count them as done. Set limit=<pictures per set> instead."
+        )
+
+
+def _check_log_interval(interval: object) -> None:
+    if interval != "auto" and (not isinstance(interval, int) or interval < 0):
+        raise SettingError(
+            f"trainer.log_every_n_steps={interval} is not auto, or a number of steps (0: never)."
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.errors import DatasetError
-from tasks.reporting.console import metric_text
+from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.page import Picture, Section, Table
 from tasks.robustness.cell_table import CellTable
 from tasks.robustness.cells import Cell
@@ -99,6 +99,14 @@ class RobustnessTask(Task):
     def protocol(self) -> dict[str, Any]:
         """What is evaluated, and how."""
         return self._protocol
+
+    @property
+    def progress(self) -> tuple[str, int, int] | None:
+        """The condition that is evaluated."""
+        if self._open is None:
+            return None
+        done, total = self.data.todo.index(self._open), len(self.data.todo)
+        return f"condition {done + 1} of {total} ({self.cells[self._open].name})", done, total
 
     @property
     def cells(self) -> list[Cell]:
@@ -214,7 +222,7 @@ class RobustnessTask(Task):
             shown = {k: v for k, v in record.figures.items() if k in self._main} | among
             text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
             model = f"{name}: " if len(self.names) > 1 else ""
-            logger.info("%s%s: %s (%d images)", model, record.cell.name, text, result.images)
+            print_line(f"{model}{record.cell.name}: {text} ({result.images:,} images)")
         self._table.write()
 
     def _record(self, number: int, result: CellScore, unread: int) -> CellRecord:

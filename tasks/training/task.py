@@ -75,6 +75,11 @@ class Task(L.LightningModule):
         """Of a task whose run can be continued: what it evaluates, and how."""
         return None
 
+    @property
+    def progress(self) -> tuple[str, int, int] | None:
+        """Of an evaluation in parts: the present part, how many are done, and of how many."""
+        return None
+
     def headline(self) -> Table | None:
         """What a report shows first; None: the figures of the last stage."""
         return None
