@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Picture = NDArray[np.uint8]
 """(H, W, 3), RGB, as Pillow reads it."""
@@ -22,22 +23,19 @@ def to_bytes(values: NDArray[np.floating[Any]]) -> Picture:
     return picture
 
 
-def gaussian_taps(sigma: float, truncate: float) -> Values:
-    """Weights (2r + 1,) of a Gaussian that ends `truncate` standard deviations from its middle."""
-    radius = int(truncate * sigma + 0.5)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    taps: Values = (weights / weights.sum()).astype(np.float32)
-    return taps
+def channels_first(values: Picture | Values) -> Tensor:
+    """Values (H, W) or (H, W, C) as PyTorch's image operations take them, (1 or C, H, W), float32.
+
+    The memory is shared where the values are float32 and may be written to.
+    """
+    if not values.flags.writeable:  # which tensors cannot express
+        values = values.copy()
+    tensor = torch.from_numpy(values).to(torch.float32)
+    return tensor[None] if values.ndim == 2 else tensor.permute(2, 0, 1)
 
 
-def gaussian_filter(
-    values: Picture | Values,
-    sigma: float,
-    truncate: float = 4.0,
-    border: int = cv2.BORDER_REPLICATE,
-) -> Values:
-    """Values smoothed by a Gaussian, every channel alone; shapes are kept, float32."""
-    taps = gaussian_taps(sigma, truncate)
-    return np.asarray(
-        cv2.sepFilter2D(values, cv2.CV_32F, taps, taps, borderType=border), np.float32
-    )
+def channels_last(tensor: Tensor, ndim: int) -> Values:
+    """The way back from `channels_first`, to `ndim` dimensions, C-contiguous."""
+    tensor = tensor[0] if ndim == 2 else tensor.permute(1, 2, 0)
+    values: Values = tensor.contiguous().numpy()
+    return values
