@@ -66,19 +66,22 @@ class Job:
         return next(c for c in self._callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
 
 
-def build_data(config: DictConfig, alteration: Alteration | None = None) -> TaskData:
+def build_data(
+    config: DictConfig, alteration: Callable[[TaskData], Alteration] | None = None
+) -> TaskData:
     """The data of group `dataset`; looks at the disk, but reads no sample.
 
     Args:
         config: the composed configuration.
-        alteration: of the pictures of evaluation.
+        alteration: gives, of the data, the alteration of the images of evaluation.
     """
     settings = _plain(config.dataset)
     loading = Loading(**{key: settings.pop(key) for key in ("batch_size", "workers", "on_corrupt")})
     for key in ("tasks", "image_size", "stem_stride", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
-    data.alteration = alteration
+    if alteration is not None:
+        data.alteration = alteration(data)
     data.check(config.mode)
     return data
 

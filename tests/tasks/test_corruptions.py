@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from PIL import Image
+from reference_corruptions import photograph, read
 from scipy import ndimage
 
 from tasks.errors import SettingError
@@ -30,17 +30,6 @@ SIZES = ((8, 8), (224, 224), (97, 131))
 GROWING = tuple(name for name in ALL if name not in {"glass_blur", "snow", "frost", "saturate"})
 FIXED = ("defocus_blur", "zoom_blur", "brightness", "contrast", "gaussian_blur", "saturate")
 FIXED += ("pixelate", "jpeg_compression")
-
-
-def photograph(height, width, seed=0):
-    """A photograph is imitated by coarse noise with edges and a little fine noise on it."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    resized = Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR)
-    picture = np.asarray(resized).astype(float)
-    picture[height // 3 : height // 2, width // 4 : width // 2] = (250, 20, 90)
-    picture[-height // 4 :, : width // 5] = 128
-    return np.clip(picture + rng.normal(0, 5, picture.shape), 0, 255).astype(np.uint8)
 
 
 def made(picture, name, severity, image_id=0):
@@ -144,13 +133,7 @@ def reference_elastic(image, severity, draws):
     x, y = np.linalg.solve(np.c_[moved, np.ones(3)].astype(float), corners.astype(float)).T
     rows, columns = np.mgrid[:224, :224]
     places = [y[0] * columns + y[1] * rows + y[2], x[0] * columns + x[1] * rows + x[2]]
-    values = np.stack(
-        [
-            ndimage.map_coordinates(image[..., c] / 255, places, order=1, mode="mirror")
-            for c in range(3)
-        ],
-        -1,
-    )
+    values = read(image / 255, places, "mirror")
     across, down = (
         ndimage.gaussian_filter(
             draws.random((224, 224), np.float32).astype(float) * 2 - 1, sigma, truncate=3
@@ -159,10 +142,7 @@ def reference_elastic(image, severity, draws):
         for _ in range(2)
     )
     places = [rows + down, columns + across]
-    channels = [
-        ndimage.map_coordinates(values[..., c], places, order=1, mode="reflect") for c in range(3)
-    ]
-    return np.uint8(np.clip(np.stack(channels, -1), 0, 1) * 255)
+    return np.uint8(np.clip(read(values, places, "reflect"), 0, 1) * 255)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
