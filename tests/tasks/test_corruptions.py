@@ -88,6 +88,12 @@ def test_grows_with_severity(name):
     assert strengths == sorted(strengths)
 
 
+@pytest.mark.parametrize("side", [1, 8, 32])
+def test_motion_does_not_darken_images_smaller_than_its_way(side):
+    image = np.full((side, side, 3), 200, np.uint8)
+    assert np.array_equal(made(image, "motion_blur", 5), image)
+
+
 def test_names_and_refusals():
     assert (len(CORRUPTIONS), len(EXTRA)) == (15, 4)
     assert [name for names in GROUPS.values() for name in names] == list(CORRUPTIONS)

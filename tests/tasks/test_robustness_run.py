@@ -50,7 +50,7 @@ def test_the_newest_run_is_evaluated_under_all_corruptions(run):
     assert not any("mce" in name for name in metrics)  # AlexNet has no errors on shapes
     for text in ("report.html", "report.md", "results.json"):
         assert "not ImageNet-C" in (ended.folder / text).read_text(), text
-        assert "Strengths of CIFAR-10-C (profile=cifar-c)" in (ended.folder / text).read_text()
+        assert "Severities of CIFAR-10-C (profile=cifar-c)" in (ended.folder / text).read_text()
     assert json.loads((ended.folder / "protocol.json").read_text())["profile"] == "cifar-c"
     for picture in ("severity_heat_map", "severity_curves", "baseline_bars", "strip"):
         assert (ended.folder / f"figures/{picture}.png").is_file(), picture

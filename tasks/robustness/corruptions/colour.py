@@ -7,6 +7,7 @@ becomes of a channel depends on two or three bytes alone and is looked up.
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
 from tasks.robustness.corruptions.severities import Strength
@@ -35,8 +36,8 @@ def contrast(image: Picture, strength: Strength) -> Picture:
     (kept,) = strength
     height, width = image.shape[:2]
     sums = image.reshape(height, -1).sum(axis=0, dtype=np.uint64).reshape(width, 3).sum(axis=0)
-    means = sums / (height * width) * (1 - kept)
-    return to_bytes(image * np.float32(kept) + means.astype(np.float32))
+    table = np.arange(256)[:, None] * kept + sums / (height * width) * (1 - kept)
+    return np.array(Image.fromarray(image).point(to_bytes(table).T.ravel().tolist()))
 
 
 def saturate(image: Picture, strength: Strength) -> Picture:

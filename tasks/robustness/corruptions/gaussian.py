@@ -5,16 +5,20 @@ scipy take two to five times as long.
 """
 
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.robustness.corruptions.pixels import Picture, Values, channels_first, channels_last
+from tasks.robustness.corruptions.pixels import (
+    Border,
+    Picture,
+    Values,
+    channels_first,
+    channels_last,
+    folded,
+)
 
-Border = Literal["edge", "symmetric"]
-"""What lies beyond the border, as `numpy.pad` names it: the outermost value, or a mirror image."""
 _BLOCK = 64
 """Rows of the result per product of matrices; the kernel's reach is computed in addition."""
 
@@ -85,12 +89,8 @@ def _matrix(
     taps = gaussian_taps(sigma, truncate)
     radius = len(taps) // 2
     first, last = max(start - radius, 0), min(stop + radius, length)
-    places = np.arange(start, stop)[:, None] + np.arange(-radius, radius + 1)
-    if border == "edge":
-        places = np.clip(places, 0, length - 1)
-    else:
-        places %= 2 * length
-        places = np.minimum(places, 2 * length - 1 - places)
+    along = folded(start - radius, stop + radius, length, border)
+    places = np.lib.stride_tricks.sliding_window_view(along, len(taps))
     matrix = np.zeros((stop - start, last - first), np.float32)
     np.add.at(matrix, (np.arange(stop - start)[:, None], places - first), taps)
     return torch.from_numpy(matrix)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from tasks.robustness.corruptions.pixels import Picture, Values
+from tasks.robustness.corruptions.pixels import Picture, Values, folded
 
 Shifts = dict[tuple[int, int], float]
 
@@ -23,13 +23,14 @@ def line_blur(values: Picture | Values, radius: int, sigma: float, angle: float)
     channels = values[0, 0].size
     shifts = _shifts(radius, sigma, angle)
     downs, rights = [down for down, _ in shifts], [right for _, right in shifts]
-    top, left = max(0, -min(downs)), max(0, -min(rights))
-    margins = [(top, max(0, *downs)), (left, max(0, *rights)), (0, 0)][: values.ndim]
-    padded = np.pad(values, margins, "edge").astype(np.float32)
+    top, left = min(0, *downs), min(0, *rights)
+    padded = values.astype(np.float32)
+    padded = padded.take(folded(top, height + max(0, *downs), height, "edge"), axis=0)
+    padded = padded.take(folded(left, width + max(0, *rights), width, "edge"), axis=1)
     rows = torch.from_numpy(padded.reshape(padded.shape[0], -1))
     blurred = torch.zeros(height, width * channels)
     for (down, right), weight in shifts.items():
-        row, column = top + down, (left + right) * channels
+        row, column = down - top, (right - left) * channels
         blurred.add_(rows[row : row + height, column : column + width * channels], alpha=weight)
     return blurred.numpy().reshape(values.shape)
 

@@ -1,6 +1,6 @@
 """What the corruptions work on, and the way back to bytes."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ Picture = NDArray[np.uint8]
 """(H, W, 3), RGB, as Pillow reads it."""
 Values = NDArray[np.float32]
 """(H, W, 3) or (H, W): the same on a scale of 0 to 255, before it is cut to bytes."""
+Border = Literal["edge", "symmetric", "reflect"]
+"""What lies beyond the border, as `numpy.pad` names it: the outermost value, or a mirror image with
+the outermost value twice in a row (``dcba|abcd``) or once (``dcb|abcd``)."""
 _SHORTFALL = np.float32(1e-3)
 
 
@@ -21,6 +24,18 @@ def to_bytes(values: NDArray[np.floating[Any]]) -> Picture:
     """
     picture: Picture = np.clip(values + _SHORTFALL, 0, 255).astype(np.uint8)
     return picture
+
+
+def folded(start: int, stop: int, length: int, border: Border) -> NDArray[np.intp]:
+    """The places from `start` up to `stop` of a side, those beyond its border brought back."""
+    places = np.arange(start, stop)
+    if border == "edge":
+        return np.clip(places, 0, length - 1)
+    if border == "symmetric":
+        places %= 2 * length
+        return np.minimum(places, 2 * length - 1 - places)
+    places %= max(2 * length - 2, 1)
+    return np.minimum(places, 2 * length - 2 - places)
 
 
 def channels_first(values: Picture | Values) -> Tensor:

@@ -66,7 +66,7 @@ def subset_text(protocol: Mapping[str, Any]) -> str:
 def strengths_text(protocol: Mapping[str, Any]) -> str:
     """How strong corruptions on the fly are; empty of published sets."""
     profile = protocol.get("profile")
-    return f"Strengths of {PUBLISHED_SETS[profile]} (profile={profile})." if profile else ""
+    return f"Severities of {PUBLISHED_SETS[profile]} (profile={profile})." if profile else ""
 
 
 def origin_text(kind: Kind, protocol: Mapping[str, Any]) -> str:
