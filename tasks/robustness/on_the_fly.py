@@ -9,10 +9,12 @@ import numpy as np
 from PIL import Image
 
 from tasks.errors import SettingError
+from tasks.opencv import require_cv2
 from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
 from tasks.robustness.corruptions import (
     CORRUPTIONS,
     EXTRA,
+    NEED_OPENCV,
     SEVERITIES,
     check,
     corrupt,
@@ -61,12 +63,19 @@ class Corruption:
             were, and corrupted as strongly; all others: it is corrupted at its own size, with the
             strengths of CIFAR-10-C (`cifar-c`), of Tiny-ImageNet-C (`tiny-imagenet-c`) or, as in
             COCO-C, of ImageNet-C (`any-size`).
+
+    Raises:
+        OpenCvError: a corruption that needs OpenCV, where it cannot be imported.
     """
 
     name: str
     severity: int
     seed: int
     profile: Profile
+
+    def __post_init__(self) -> None:
+        if self.name in NEED_OPENCV:  # rather now than in a loading process
+            require_cv2(f"corruption {self.name}")
 
     def __call__(self, picture: RgbPicture, picture_name: str) -> RgbPicture:
         """The picture, corrupted."""

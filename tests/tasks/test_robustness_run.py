@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -346,6 +347,22 @@ def test_copies_of_the_published_profile_are_cut_once(run, tmp_path):
 def test_bad_settings_are_refused_before_anything_is_written(run, settings, parts, tmp_path):
     refused(run("trainer=cpu", "dataset.workers=0", *settings), *parts)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("mode=corrupt", "corruptions=all", "limit=1"),
+        ("mode=fit", "corruption=spatter/1"),
+        ("mode=robustness", "corruptions=[spatter]", "ckpt=timm/resnet18"),
+    ],
+    ids=" ".join,
+)
+def test_a_corruption_that_needs_opencv_is_refused_without_it(run, settings, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    out = tmp_path / "copies"
+    refused(run(*TINY_SHAPES, *settings, f"out={out}"), "spatter", "apt-get install libxcb1")
+    assert not out.exists()
 
 
 def test_settings_that_do_not_fit_a_model_are_refused(run):

@@ -50,6 +50,8 @@ CORRUPTIONS = tuple(name for names in GROUPS.values() for name in names)
 """The fifteen of the benchmark, in the published order."""
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The four set aside for choosing settings."""
+NEED_OPENCV = ("spatter",)
+"""Those that find edges and distances with it."""
 
 _FIXED: dict[str, Callable[[NDArray[np.uint8], Strength], NDArray[np.uint8]]] = {
     "defocus_blur": defocus_blur,
