@@ -83,19 +83,22 @@ class Job:
         return list(getattr(self.trainer, "callbacks", []))
 
 
-def build_data(config: DictConfig, alteration: Alteration | None = None) -> TaskData:
+def build_data(
+    config: DictConfig, alteration: Callable[[TaskData], Alteration] | None = None
+) -> TaskData:
     """The data of group `dataset`; looks at the disk, but reads no sample.
 
     Args:
         config: the composed configuration.
-        alteration: of the pictures of evaluation.
+        alteration: gives, of the data, the alteration of the images of evaluation.
     """
     settings = _plain(completed(config).dataset)
     loading = Loading(**{key: settings.pop(key) for key in _LOADING if key in settings})
     for key in ("tasks", "image_size", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
-    data.alteration = alteration
+    if alteration is not None:
+        data.alteration = alteration(data)
     data.check(config.mode)
     if config.mode == "fit" and is_explicit("dataset.batch_size"):
         data.fit_batches(1, given=True)  # now, so that what is refused leaves no folder

@@ -12,7 +12,13 @@ from timm.models import load_pretrained
 from dcls.errors import CheckpointError
 from dcls.timm_backbone import TimmBackbone
 from tasks.build import build_data, build_task
-from tasks.build_corruption import corruptions_in, dataset_settings, prepared_for, profile_of
+from tasks.build_corruption import (
+    corruptions_in,
+    dataset_settings,
+    fitting_profile,
+    given_profile,
+    prepared_for,
+)
 from tasks.derived import completed
 from tasks.errors import SettingError
 from tasks.origin import Origin, backbone_of, given_checkpoints, origin_of, plain_group
@@ -51,9 +57,10 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
         dcls.CheckpointError: weights that do not.
     """
     check_limit(config.limit)
-    profile = None if _is_published(config) else profile_of(config)
-    prepared = config if profile is None else prepared_for(config, profile)
+    given = None if _is_published(config) else given_profile(config)
+    prepared = prepared_for(config, given)
     base = build_data(prepared)
+    profile = None if _is_published(config) else given or fitting_profile(config, base)
     data = CellData(base, Cells(_sources(config, base, profile), config.limit))
     origins = _named_origins([origin_of(text) for text in given_checkpoints(config)])
     _warn_of_other_data(config, origins)

@@ -20,7 +20,7 @@ from tasks.robustness.data import CellData
 from tasks.robustness.ledger import CellRecord, Ledger
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import OtherRun, read_runs
-from tasks.robustness.report.contents import Evaluation, Report
+from tasks.robustness.report.contents import Evaluation, Report, origin_text
 from tasks.robustness.report.examples import example_strip
 from tasks.robustness.report.sections import headline_table, report_sections
 from tasks.robustness.scoring.figures import Kind, figures_of, kind_of
@@ -175,7 +175,8 @@ class RobustnessTask(Task):
 
     def remarks(self) -> list[str]:
         """Where the figures come from, and what they fall short of."""
-        lines = [self.kind.origin] if self.kind.origin else []
+        origin = origin_text(self.kind, self.protocol)
+        lines = [origin] if origin else []
         for evaluation in self.evaluations.values():
             marked: dict[str, list[str]] = defaultdict(list)
             for key, figure in evaluation.figures.items():
