@@ -1,9 +1,12 @@
 """Tests compute on one thread: their tensors are tiny, and threads would only wait.
 
-Without a GPU, Triton's kernels are interpreted on the CPU.
+Each worker of pytest, and each command that a test starts, would otherwise take all cores for
+itself. Without a GPU, Triton's kernels are interpreted on the CPU.
 """
 
 import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; commands of tests inherit it
 
 import torch
 

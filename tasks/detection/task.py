@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from dcls.backbone import Backbone
 from tasks.detection.data import DetectionData
 from tasks.detection.network.detector import Detector, load_weights, padded, padded_size
 from tasks.detection.network.paste import run_lengths
@@ -59,7 +60,7 @@ class DetectionTask(NetworkTask):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         data: DetectionData,
         optimization: Optimization,
         monitor: str,

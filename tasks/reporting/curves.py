@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from tasks.reporting.drawing import COLOURS, as_png, new_figure, styled
+from tasks.reporting.drawing import COLOURS, new_figure, styled
 from tasks.reporting.page import Picture
 
 Series = dict[str, tuple[list[float], list[float]]]
@@ -68,7 +69,7 @@ _PANELS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
 
 
 @styled
-def _draw(title: str, panel: Series) -> bytes:
+def _draw(title: str, panel: Series) -> Figure:
     figure, ((axes,),) = new_figure(1, 1, 5.0, 3.1)
     smoothed = False
     for i, (name, (steps, values)) in enumerate(sorted(panel.items())):
@@ -81,7 +82,7 @@ def _draw(title: str, panel: Series) -> bytes:
     if smoothed:
         axes.plot([], [], color="#8a94a3", alpha=0.4, linewidth=0.8, label="pale: each logged step")
     axes.legend()
-    return as_png(figure)
+    return figure
 
 
 def _draw_series(

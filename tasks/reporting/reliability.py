@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.reporting.drawing import COLOURS, as_png, new_figure, styled
+from tasks.reporting.drawing import COLOURS, new_figure, styled
 from tasks.reporting.page import Picture
 
 
@@ -38,7 +38,7 @@ def reliability_picture(
         "at the mean confidence of their bin; the calibration error is their distance from the "
         "line, averaged over images."
     )
-    return Picture("reliability", as_png(figure), "Reliability diagram", caption)
+    return Picture("reliability", figure, "Reliability diagram", caption)
 
 
 def calibration_error(

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from dcls.backbone import Backbone
 from tasks.training.optimization import Optimization
 from tasks.training.task import Task
 
@@ -34,9 +35,9 @@ class NetworkTask(Task):
         module.register_load_state_dict_post_hook(_named_without_child)
 
     @property
-    def backbone(self) -> nn.Module:  # type: ignore[override]
+    def backbone(self) -> Backbone:  # type: ignore[override]
         """The network's."""
-        return self.network.get_submodule("backbone")
+        return cast(Backbone, self.network.get_submodule("backbone"))
 
     def checkpoint_name(self, name: str) -> str:
         """What checkpoints call a parameter or module of that name."""

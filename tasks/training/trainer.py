@@ -8,14 +8,23 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
-from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, RateLogger
+from tasks.training.callbacks import (
+    LONGEST_INTERVAL,
+    ExponentialAverage,
+    LogInterval,
+    PositionRecorder,
+    RateLogger,
+)
+from tasks.training.checkpoints import checkpoint_callbacks
+from tasks.training.finite import FiniteLoss, FiniteWeights
+from tasks.training.finite_outputs import FiniteOutputs
+from tasks.training.precision import precision_arguments, resolved_precision
+from tasks.training.progress import OpeningLine, ProgressLines
 from tasks.training.task import Task
-
-BEST, LAST = "best", "last"
 
 
 def build_trainer(
@@ -28,7 +37,8 @@ def build_trainer(
     """A trainer that keeps its checkpoints in `folder` and stops at a loss that is no number.
 
     Args:
-        settings: arguments of `lightning.Trainer` (group `trainer`); `precision` may be `auto`.
+        settings: arguments of `lightning.Trainer` (group `trainer`); `precision` and
+            `log_every_n_steps` may be `auto`.
         task: names the metric that picks the best checkpoint.
         folder: the run folder.
         loggers: see group `logger`.
@@ -37,28 +47,44 @@ def build_trainer(
     _quiet()
     precision = resolved_precision(settings["precision"], settings["accelerator"])
     sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
-    settings = settings | {"precision": precision, "sync_batchnorm": sync}
-    built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
-    if task.optimization.ema_decay is not None:
-        built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
-    if sys.stderr.isatty() or sys.stdout.isatty():
-        built_in.append(RichProgressBar(leave=False))
+    arguments = settings | {"sync_batchnorm": sync}
+    arguments |= precision_arguments(precision, settings["accelerator"])
+    built_in = _built_in(task, folder)
+    if settings["log_every_n_steps"] == "auto":
+        built_in.append(LogInterval())
+        arguments |= {"log_every_n_steps": LONGEST_INTERVAL}  # until the steps are known
+    built_in.append(OpeningLine())
+    built_in.append(RichProgressBar(leave=False) if watched() else ProgressLines(task.monitor))
     try:
         return L.Trainer(
             default_root_dir=folder,
             logger=loggers,
             callbacks=[*built_in, *callbacks],
-            enable_progress_bar=any(isinstance(c, RichProgressBar) for c in built_in),
+            enable_progress_bar=watched(),
             enable_model_summary=False,
             use_distributed_sampler=False,  # the data gives each process its shard
             num_sanity_val_steps=0,
-            **settings,
+            **arguments,
         )
     except (ValueError, TypeError, RuntimeError) as error:
         raise SettingError(
             f"The trainer's settings do not work here: {error} See group trainer: "
             f"{', '.join(f'trainer.{key}={value}' for key, value in settings.items())}."
         ) from error
+
+
+def _built_in(task: Task, folder: Path) -> list[Callback]:
+    """What every run has, in the order in which it acts."""
+    callbacks = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
+    callbacks += [RateLogger(), PositionRecorder()]
+    if task.optimization.ema_decay is not None:
+        callbacks.append(ExponentialAverage(decay=task.optimization.ema_decay))
+    return [*callbacks, FiniteLoss(), FiniteOutputs(), FiniteWeights()]  # these see the average too
+
+
+def watched() -> bool:
+    """Whether somebody sees the output as it comes: then there is a bar, otherwise lines."""
+    return sys.stdout.isatty()
 
 
 def accumulate(trainer: L.Trainer, total: int, batch_size: int) -> None:
@@ -86,27 +112,6 @@ def accumulate(trainer: L.Trainer, total: int, batch_size: int) -> None:
         trainer.val_check_interval = interval * batches
 
 
-def _checkpoints(task: Task, folder: Path) -> list[Callback]:
-    def keep(filename: str, monitor: str | None) -> Callback:
-        return ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename=filename,
-            monitor=monitor,
-            mode=task.monitor_mode,
-            enable_version_counter=False,
-        )
-
-    return [keep(BEST, task.monitor), keep(LAST, None)]
-
-
-def resolved_precision(precision: str, accelerator: str) -> str:
-    """The precision meant: `auto` is bf16-mixed where a GPU computes in it, else 32-true."""
-    if precision != "auto":
-        return precision
-    fits = _uses_gpu(accelerator) and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if fits else "32-true"
-
-
 def _uses_gpu(accelerator: str) -> bool:
     return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
@@ -123,6 +128,8 @@ def _quiet() -> None:
         ".*dirpath has changed.*",
         ".*It is recommended to use `self.log.*sync_dist=True`.*",
         ".*isinstance.treespec, LeafSpec.*",
+        # Until its scale fits, the gradient scaler of 16-mixed leaves out optimizer steps.
+        ".*lr_scheduler.step.* before .*optimizer.step.*",
     ):
         warnings.filterwarnings("ignore", message=text)
     for name in ("lightning.pytorch", "lightning.fabric"):

@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 import dcls
 from tasks.errors import TrainingError
-from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, positions_of
+from tasks.training.callbacks import ExponentialAverage, PositionRecorder, positions_of
+from tasks.training.finite import FiniteLoss
 
 
 class Line(L.LightningModule):

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 import conf
 import dcls
+from tasks.derived import completed
 from tasks.training.optimization import Optimization
 
 ROOT = Path(conf.__file__).parent
@@ -54,7 +55,7 @@ def test_every_logger_and_callback_can_be_made(group, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("imagenet_")])
 def test_imagenet_recipes_are_the_published_ones(name):
-    config = composed(f"experiment={name}", "dataset.root=/x")
+    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
     drop_path = {"tiny": 0.1, "small": 0.4, "base": 0.5}[name.rsplit("_", 1)[-1]]
     assert config.experiment.task == "cls"
     assert config.backbone.name == name.removeprefix("imagenet_")
@@ -79,7 +80,7 @@ def test_imagenet_recipes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ade20k_")])
 def test_ade20k_recipes_are_the_published_ones(name):
-    config = composed(f"experiment={name}", "dataset.root=/x")
+    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
     size = name.rsplit("_", 1)[-1]
     assert config.experiment.task == config.task.name == "seg"
     assert config.backbone.name == name.removeprefix("ade20k_upernet_")
@@ -108,7 +109,7 @@ def test_ade20k_recipes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("coco_")])
 def test_coco_recipes_are_the_published_ones(name):
-    config = composed(f"experiment={name}", "dataset.root=/x")
+    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
     size = name.rsplit("_", 1)[-1]
     cascade = name.startswith("coco_cascade_mask_rcnn")
     assert config.experiment.task == config.task.name == "det"

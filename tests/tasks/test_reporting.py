@@ -17,7 +17,7 @@ import pytest
 from tasks.errors import ReportError
 from tasks.failures import FAILURE_FILE
 from tasks.reporting import files, writer
-from tasks.reporting.console import metric_text, print_results
+from tasks.reporting.console import duration_text, metric_text, print_results
 from tasks.reporting.curves import learning_curves, read_series
 from tasks.reporting.drawing import as_png, bars, heat_map, new_figure
 from tasks.reporting.markdown import as_markdown, literal
@@ -25,7 +25,7 @@ from tasks.reporting.page import Picture, Report, Section, Table
 from tasks.reporting.positions import Movement, position_pictures, position_table
 from tasks.reporting.provenance import Provenance, code_state
 from tasks.reporting.results import Results, read_results
-from tasks.reporting.run_report import duration_text, write_run_report
+from tasks.reporting.run_report import write_run_report
 from tasks.reporting.sweep import sweep_table
 from tasks.reporting.writer import write_report
 
@@ -47,9 +47,9 @@ def results_of(**changes):
     return Results(**{**plain, **changes})
 
 
-def png(width=4, height=3):
+def blank(width=4, height=3):
     figure, _ = new_figure(1, 1, width, height)
-    return as_png(figure, dpi=20)
+    return figure
 
 
 def python(code, *arguments, encoding="utf-8"):
@@ -199,7 +199,7 @@ def test_an_interrupted_write_leaves_no_part_behind(tmp_path, monkeypatch):
 
 
 def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
-    section = Section("A", pictures=[Picture("p", png(), "p")])
+    section = Section("A", pictures=[Picture("p", blank(), "p")])
     write_report(Report("old", "", Table([], []), [section]), tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert len(before) == 3
@@ -208,7 +208,7 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(writer, "as_markdown", fail)
-    changed = Section("B", pictures=[Picture("p", png(5, 5), "p")])
+    changed = Section("B", pictures=[Picture("p", blank(5, 5), "p")])
     with pytest.raises(RuntimeError):
         write_report(Report("new", "", Table([], []), [changed]), tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
@@ -265,8 +265,8 @@ def test_no_git_at_all_is_no_error(tmp_path, monkeypatch):
 
 @pytest.fixture
 def odd_report():
-    picture = Picture("a/../b c", png(), 'a "quoted" <alt>', "caption & <b>more</b>")
-    twin = Picture("a/../b c", png(5, 3), "twin")
+    picture = Picture("a/../b c", blank(), 'a "quoted" <alt>', "caption & <b>more</b>")
+    twin = Picture("a/../b c", blank(5, 3), "twin")
     table = Table(
         ["name|x", "share"],
         [["<script>alert(1)</script>", "12.5%"], ["*a*_b", "-"]],
@@ -393,16 +393,16 @@ def test_curves_read_sparse_rows_and_survive_a_killed_run(tmp_path):
 
 
 def test_the_same_drawing_gives_the_same_bytes_at_the_size_it_says():
-    first, again = png(5, 4), png(5, 4)
-    assert first == again
-    assert Picture("p", first, "").size == (100, 80)
+    first, again = (Picture("p", blank(5, 4), "") for _ in range(2))
+    assert first.png == again.png
+    assert first.size == (800, 640)
 
 
 def test_drawing_leaves_the_style_of_the_process_alone():
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    png()
+    as_png(blank())
     assert dict(mpl.rcParams) == before
     assert imports("tasks.reporting.run_report").isdisjoint({"matplotlib.pyplot", "torch"})
 
@@ -561,6 +561,8 @@ def test_failed_jobs_are_never_dropped(tmp_path, capsys):
     assert plain["1"]["error"].startswith("no such level")
     assert plain["1"]["overrides"] == {"seed": "1"}
     assert plain["0"]["metrics"] == {"test/loss": None, "test/top1": 0.5}
+    assert any("test/loss is nan" in note for note in plain["0"]["notes"])  # no silent null
+    assert "0,finished,0,nan,0.5," in (tmp_path / "sweep.csv").read_text()
     text = (tmp_path / "sweep.md").read_text()
     assert text.count("failed") >= 8
     assert "job 1 failed: no such level" in text

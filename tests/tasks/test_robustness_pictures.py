@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from tasks.reporting.drawing import COLOURS, DPI, as_png, new_figure
+from tasks.reporting.drawing import COLOURS, DPI, new_figure
+from tasks.reporting.page import Picture
 from tasks.reporting.texts import fitted, text_width
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, GROUPS, SEVERITIES
 from tasks.robustness.pictures import baseline_bars as bars_module
@@ -35,8 +36,13 @@ def values_of(corruptions=CORRUPTIONS, base=0.2, without=()):
 def drawn(monkeypatch):
     """The figures that were drawn, in order."""
     figures = []
+
+    def keep(name, figure, alt, caption=""):
+        figures.append(figure)
+        return Picture(name, figure, alt, caption)
+
     for module in (heatmap, severity_curves, bars_module, strip):
-        monkeypatch.setattr(module, "as_png", lambda f: (figures.append(f), as_png(f))[1])
+        monkeypatch.setattr(module, "Picture", keep)
     return figures
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
+from dcls.dtypes import widened
 from tasks.detection.records import Size
 
 _MOST_AT_ONCE = 20_000
@@ -38,10 +39,11 @@ class BoxCoder:
 
         Args:
             priors: where to start.
-            deltas: as `encode` gives them; computed in float32 whatever they come in.
+            deltas: as `encode` gives them; computed in float32 at least.
             size: clip to an image of that size.
         """
-        deltas = deltas.float() * torch.tensor(self.stds, device=deltas.device)
+        deltas = widened(deltas)
+        deltas = deltas * deltas.new_tensor(self.stds)
         shape = (len(priors), *[1] * (deltas.ndim - 2), 2)
         centre, side = (part.view(shape) for part in _centre_and_side(priors))
         centre = centre + side * deltas[..., :2]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,23 +11,12 @@ from tasks.reporting.reliability import calibration_error
 from tasks.robustness.cells import CLEAN, Cell
 from tasks.robustness.published.subsets import ClassSubset
 from tasks.robustness.scoring.outcomes import Outcomes, joined, outcomes_of
+from tasks.training.classifier import Classifier
 from tasks.training.gathering import gather_lists
-from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Task
 
 ALL = "all"
 """The label space of all classes of the evaluation."""
-
-
-@runtime_checkable
-class Classifier(Protocol):
-    """A task that names one class per picture."""
-
-    pixels: Pixels
-    """How it normalises images, of bytes."""
-
-    def classify(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Logits (N, classes) and labels (N,) of a batch."""
 
 
 class CellScore(NamedTuple):
