@@ -124,7 +124,7 @@ def _calibration(report: Report) -> list[Picture]:
         for title, records in groups.items():
             outcomes = [r.outcomes[ALL] for r in records if len(r.outcomes.get(ALL, ()))]
             if outcomes:
-                picture = reliability_picture(*joined(outcomes).reliability())
+                picture = reliability_picture(joined(outcomes).calibration)
                 pictures.append(
                     replace(
                         picture,
