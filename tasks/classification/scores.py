@@ -96,8 +96,7 @@ class TestRecord(nn.Module):
         """Add a batch: images (N, H, W, 3), uint8, logits (N, classes), labels and losses (N,)."""
         predicted, confidence = predictions(logits)
         named = predicted != NO_PREDICTION
-        if named.any():
-            self.confusion.update(predicted[named], labels[named])
+        self.confusion.update(predicted[named], labels[named])
         for i in losses.topk(min(self.keep, len(losses))).indices.tolist():
             if named[i] and predicted[i] != labels[i]:
                 self.worst.append(

@@ -182,6 +182,7 @@ class RobustnessTask(Task):
         """Where the figures come from, and what they fall short of."""
         origin = origin_text(self.kind, self.protocol)
         lines = [origin] if origin else []
+        lines += self.data.base.notes(self.data.base.test_split)
         for evaluation in self.evaluations.values():
             marked: dict[str, list[str]] = defaultdict(list)
             for key, figure in evaluation.figures.items():

@@ -104,7 +104,7 @@ def detected(tmp_path):
 CASES = {
     "cls": (
         "image_folder",
-        (*TINY, "dataset=imagefolder", "dataset.batch_size=4"),
+        (*TINY, "dataset=imagefolder", "dataset.batch_size=4", "backbone.stem_stride=2"),
         ("top1", "ece"),
     ),
     "seg": ("segmented", (*SEG_FILES, "dataset=seg_folder"), ("miou",)),
@@ -133,6 +133,8 @@ def test_runs_agree_and_say_that_the_validation_split_was_tested(run, request, t
         if clean in robust.results["metrics"]:
             found = robust.results["metrics"][clean]
             assert found == pytest.approx(values[f"test/{name}"], abs=1e-7)
+    order = [name for name in values if name.startswith("test/")]
+    assert order[: len(names)] == [f"test/{name}" for name in names]  # by weight
     for ended in (fitted, tested, robust):
         report = (ended.folder / "report.md").read_text()
         page = (ended.folder / "report.html").read_text()
