@@ -167,20 +167,6 @@ def test_fused_is_auto_true_or_false(run, value):
     assert not ended.folders
 
 
-def test_a_compiled_backbone_trains_in_bfloat16(run, monkeypatch):
-    compiled = nn.Module.compile  # traced, but not translated, which takes most of the time
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled(self, backend="eager"))
-    torch.compiler.reset()
-    settings = (
-        *TINY_SHAPES,
-        "dataset.counts={train:16,val:8,test:8}",
-        "trainer.precision=bf16-mixed",
-    )
-    found, wanted = (run(*settings, f"compile={on}").results["metrics"] for on in ("true", "false"))
-    torch.compiler.reset()
-    assert found["test/loss"] == pytest.approx(wanted["test/loss"], rel=1e-3)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_pixels_are_of_the_networks_type_wherever_they_go(dtype):
     task = nn.Sequential(Pixels((0.5,) * 3, (0.25,) * 3)).to(dtype).to("cpu")
