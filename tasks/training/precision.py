@@ -31,7 +31,7 @@ def resolved_precision(precision: str | int, accelerator: str) -> PrecisionName:
     """
     name = _ALIASES.get(str(precision), str(precision))
     if name == "auto":
-        on_gpu = _device_type(accelerator) == "cuda"
+        on_gpu = device_type(accelerator) == "cuda"
         fits = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if fits else "32-true"
     if name in _HALF_WEIGHTS:
@@ -61,7 +61,7 @@ def with_precision(task: Task, precision: PrecisionName) -> Task:
 def precision_arguments(precision: PrecisionName, accelerator: str) -> dict[str, Any]:
     """What `lightning.Trainer` is given for a precision, by the names of its arguments."""
     if precision in ("bf16-mixed", "16-mixed"):
-        plugin = ClippingMixedPrecision(cast(Any, precision), _device_type(accelerator))
+        plugin = ClippingMixedPrecision(cast(Any, precision), device_type(accelerator))
         return {"plugins": [plugin], "precision": None}
     return {"precision": precision}
 
@@ -97,7 +97,8 @@ def is_fused(optimizer: Optimizer) -> bool:
     return any(bool(group.get("fused")) for group in optimizer.param_groups)
 
 
-def _device_type(accelerator: str) -> str:
+def device_type(accelerator: str) -> str:
+    """What tensors of a run are on, by PyTorch's name, for the setting `trainer.accelerator`."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "cuda"
     if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
 from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, RateLogger
-from tasks.training.precision import precision_arguments, resolved_precision
+from tasks.training.precision import device_type, precision_arguments, resolved_precision
 from tasks.training.task import Task
 
 BEST, LAST = "best", "last"
@@ -37,7 +36,7 @@ def build_trainer(
     """
     _quiet()
     precision = resolved_precision(settings["precision"], settings["accelerator"])
-    sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
+    sync = settings["sync_batchnorm"] and device_type(settings["accelerator"]) == "cuda"
     arguments = settings | {"sync_batchnorm": sync}
     arguments |= precision_arguments(precision, settings["accelerator"])
     built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
@@ -99,10 +98,6 @@ def _checkpoints(task: Task, folder: Path) -> list[Callback]:
         )
 
     return [keep(BEST, task.monitor), keep(LAST, None)]
-
-
-def _uses_gpu(accelerator: str) -> bool:
-    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _quiet() -> None:
