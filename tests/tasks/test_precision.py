@@ -13,6 +13,7 @@ from optimization import SETTINGS
 from segmentation import SEG_SHAPES
 from torch import nn
 from torch.amp import GradScaler
+from torch.nn.modules.module import register_module_forward_hook
 
 from tasks.training import precision
 from tasks.training.optimization import build_optimizer
@@ -115,6 +116,44 @@ def test_an_unknown_precision_is_refused_with_the_choices(run):
     ended = run(*TINY_SHAPES, "trainer.precision=bf17")
     refused(ended, "trainer.precision=bf17", "auto, 32-true, bf16-mixed, 16-mixed, 64-true")
     assert not ended.folders
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("form", ["auto", "32-true"])
+def test_a_gpu_that_is_not_there_is_refused_before_there_is_a_folder(run, form):
+    ended = run(*TINY_SHAPES, "trainer=gpu", f"trainer.precision={form}")
+    refused(ended, "trainer.accelerator=gpu", "Set trainer=cpu")
+    assert not ended.folders
+
+
+def test_an_unknown_accelerator_is_refused_before_there_is_a_folder(run):
+    ended = run(*TINY_SHAPES, "trainer.accelerator=abacus")
+    refused(ended, "trainer.accelerator=abacus", "auto, cpu, gpu")
+    assert not ended.folders
+
+
+def test_a_benchmark_computes_in_the_precision_asked_for(run):
+    seen = []
+
+    def record(module, inputs, output):
+        seen.append(output.dtype)
+
+    with register_module_forward_hook(record):
+        ended = run(
+            *TINY_SHAPES,
+            "mode=benchmark",
+            "trainer.precision=16-mixed",
+            "benchmark.passes=[inference]",
+            "benchmark.variants=[plain]",
+            "benchmark.seconds=0.01",
+            "benchmark.batch_sizes=[1]",
+            "benchmark.image_size=32",
+            "benchmark.classes=3",
+        )
+    assert ended.code == 0, ended.err
+    assert ended.results["facts"]["precision"] == "16-mixed"
+    assert torch.float16 in seen
+    assert torch.bfloat16 not in seen
 
 
 def test_lightnings_short_names_are_known():
