@@ -219,6 +219,13 @@ class TaskData(L.LightningDataModule):
         """Batches of training samples for one of `world` processes; None: drawn at random."""
         return None
 
+    def train_batch_count(self, world: int) -> int:
+        """Batches of an epoch of training for each of `world` processes."""
+        batches = self.train_batches(world, 0)
+        if batches is None:
+            return self.count("train") // world // self.loading.batch_size
+        return len(cast(Sized, batches))
+
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split in order, each sample once over all processes."""
         return self._evaluation("val")
