@@ -1,7 +1,7 @@
 """The one place where a configuration becomes objects: data, task and trainer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from tasks.training.pictures import Alteration
 from tasks.training.task import Task
 from tasks.training.trained import facts_of
 from tasks.training.trainer import accumulate, build_trainer
+from tasks.training.unreadable import UnreadableLimit
+
+_LOADING = [field.name for field in fields(Loading)]
 
 
 @dataclass
@@ -75,7 +78,7 @@ def build_data(config: DictConfig, alteration: Alteration | None = None) -> Task
         alteration: of the pictures of evaluation.
     """
     settings = _plain(completed(config).dataset)
-    loading = Loading(**{key: settings.pop(key) for key in ("batch_size", "workers", "on_corrupt")})
+    loading = Loading(**{key: settings.pop(key) for key in _LOADING if key in settings})
     for key in ("tasks", "image_size", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
@@ -123,6 +126,8 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     wanted = config.logger.values() if task.protocol is None else ()  # such runs have no curves
     loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in wanted]
     callbacks = [_factory(_plain(one))() for one in config.callbacks.values()]
+    if task.protocol is None:  # robustness counts by itself, a condition at a time
+        callbacks.append(UnreadableLimit(data))
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
     data.check_batches(config.mode, trainer.world_size)
     if config.optim.total_batch_size is not None:

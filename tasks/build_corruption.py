@@ -21,6 +21,7 @@ from tasks.robustness.on_the_fly import (
     parse_corruption,
 )
 from tasks.training.loaders import TaskData
+from tasks.training.unreadable import check_readable
 
 _NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints")
 
@@ -64,7 +65,9 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
     done = copies.write(data.loading.worker_count)
     print_line(f"{done.written} pictures written, {done.there} were there: {out.resolve()}")
     if done.unreadable:
-        print_line(f"{done.unreadable} pictures could not be read, and have no copies")
+        print_line(f"{len(done.unreadable)} images could not be read, and have no copies")
+    what = f"the {data.test_split} split of dataset={data.name}"
+    check_readable(done.unreadable, len(copies), what, data.loading)
 
 
 def profile_of(config: DictConfig) -> Profile:

@@ -38,7 +38,7 @@ class Copied(NamedTuple):
 
     written: int = 0
     there: int = 0
-    unreadable: int = 0
+    unreadable: tuple[str, ...] = ()
     fault: str = ""
 
 
@@ -83,9 +83,8 @@ class Copies(Dataset[Copied]):
         try:
             picture = self.pictures.picture(index)
         except UNREADABLE as error:
-            return Copied(
-                unreadable=1, fault=f"{self.pictures.place(index)} cannot be read: {error}"
-            )
+            source = self.pictures.place(index)
+            return Copied(unreadable=(source,), fault=f"{source} cannot be read: {error}")
         for corruption, path in todo.items():
             write_atomically(path, encoded(corruption(picture, name), path.suffix))
         return Copied(len(todo), len(paths) - len(todo))
@@ -109,7 +108,7 @@ class Copies(Dataset[Copied]):
             total = Copied(
                 total.written + one.written,
                 total.there + one.there,
-                total.unreadable + one.unreadable,
+                (*total.unreadable, *one.unreadable),
             )
             if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
                 logger.info("%d of %d pictures", number, len(self))

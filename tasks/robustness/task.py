@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tasks.errors import DatasetError
 from tasks.reporting.console import metric_text
 from tasks.reporting.page import Picture, Section, Table
 from tasks.robustness.cell_table import CellTable
@@ -31,6 +32,7 @@ from tasks.robustness.scoring.subject import Subject, score_of
 from tasks.training.gathering import gather_lists
 from tasks.training.pictures import RgbPicture
 from tasks.training.task import Batch, Stage, Task
+from tasks.training.unreadable import check_readable
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class RobustnessTask(Task):
         self._main = first.main_figures
         self._folder: Path | None = None
         self._open: int | None = None
-        self._unread = 0
+        self._unread: list[str] = []
 
     def start(self, folder: Path, first: bool) -> None:
         """Look into the run folder for finished cells; the others are still to be done.
@@ -121,7 +123,7 @@ class RobustnessTask(Task):
             self._close()
             self._open = number
         self.note_unreadable(batch)
-        self._unread += len(batch["unreadable"])
+        self._unread += batch["unreadable"]
         for score in self._scores:
             score.add(batch, self.data.cells.sources[number].cell)
         return torch.zeros((), device=self.device)
@@ -143,6 +145,12 @@ class RobustnessTask(Task):
     def metrics(self) -> dict[str, float]:
         """Figures by name, such as `test/mce`; of several models `<model>/mce`."""
         values: dict[str, float] = {}
+        if not any(r.images for e in self.evaluations.values() for r in e.records.values()):
+            raise DatasetError(
+                f"No image of dataset={self.data.name} was scored: none could be read, or the "
+                f"model knows none of their classes. See the notes in {self.folder}/cells.csv, and "
+                "check dataset.root."
+            )
         for name, evaluation in self.evaluations.items():
             stage = "test" if len(self.names) == 1 else name.replace("/", "_")
             for key, figure in evaluation.figures.items():
@@ -189,12 +197,17 @@ class RobustnessTask(Task):
         if self._open is None:
             return
         number, self._open = self._open, None
-        unread, self._unread = sum(gather_lists([self._unread])), 0
+        unread, self._unread = gather_lists(self._unread), []
+        if unread:
+            cells = self.data.cells
+            what = f"{cells.sources[number].cell.name} of dataset={self.data.name}"
+            total = len(cells.chosen(number))
+            check_readable(unread, total, what, self.data.loading, need_some=False)
         results = [score.finish() for score in self._scores]
         if not self._first:
             return
         for name, result in zip(self.names, results, strict=True):
-            record = self._record(number, result, unread)
+            record = self._record(number, result, len(unread))
             Ledger(self.folder).write(name, record)
             self._table.add(name, record)
             among = {k: v for k, v in record.figures.items() if k.startswith("top1_among")}

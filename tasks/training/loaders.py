@@ -24,17 +24,24 @@ class Loading:
         workers: loading processes, or `auto`: two less than the cores of this process, at most 8.
         on_corrupt: `skip` a sample that cannot be read (counted, its path logged once), or raise
             an `error`.
+        max_unreadable: share of a split that may be skipped; one sample always may.
     """
 
     batch_size: int
     workers: int | Literal["auto"] = "auto"
     on_corrupt: Literal["skip", "error"] = "skip"
+    max_unreadable: float = 0.01
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise SettingError(f"dataset.batch_size={self.batch_size} must be at least 1.")
         if self.on_corrupt not in ("skip", "error"):
             raise SettingError(f"dataset.on_corrupt={self.on_corrupt} must be skip or error.")
+        if not 0 <= self.max_unreadable <= 1:
+            raise SettingError(
+                f"dataset.max_unreadable={self.max_unreadable} must lie within 0 and 1: it is a "
+                "share of the samples of a split."
+            )
 
     @property
     def worker_count(self) -> int:
