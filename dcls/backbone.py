@@ -46,3 +46,7 @@ class Backbone(nn.Module):
     def layer_ids(self, scheme: LayerScheme, num_layers: int = 12) -> dict[str, int]:
         """Layer number of every parameter by name, 0 to `num_layers` + 1."""
         raise NotImplementedError
+
+    def no_weight_decay(self) -> frozenset[str]:
+        """Names of parameters that are not decayed, beside vectors and learned positions."""
+        return frozenset()

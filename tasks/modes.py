@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tasks.training.finite_outputs import not_finite_notes
+
 if TYPE_CHECKING:
     from tasks.build import Job
     from tasks.robustness.data import CellData
@@ -34,11 +36,12 @@ def fit(job: "Job") -> Outcome:
     """Train and validate, then test the best checkpoint."""
     trainer, task, data = job.trainer, job.task, job.data
     trainer.fit(task, datamodule=data, ckpt_path=job.checkpoint, weights_only=True)
-    best = job.best_checkpoint
-    outcome = Outcome(metrics=job.best_scores(), checkpoint=best)
-    if best:
-        job.load_weights(best)
+    outcome = Outcome(metrics=job.best_scores())
+    outcome.checkpoint, outcome.notes = job.to_test()
+    if outcome.checkpoint:
+        job.load_weights(outcome.checkpoint)
     outcome.metrics |= _test(job)
+    outcome.notes += not_finite_notes(trainer, outcome.metrics)
     outcome.facts = {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
@@ -51,7 +54,9 @@ def fit(job: "Job") -> Outcome:
 
 def test(job: "Job") -> Outcome:
     """Test the given checkpoint, which is loaded already."""
-    return Outcome(metrics=_test(job), checkpoint=job.checkpoint, facts=_test_facts(job))
+    metrics = _test(job)
+    notes = not_finite_notes(job.trainer, metrics)
+    return Outcome(metrics, job.checkpoint, _test_facts(job), notes)
 
 
 def robustness(job: "Job") -> Outcome:
@@ -68,7 +73,8 @@ def robustness(job: "Job") -> Outcome:
         "cells": len(task.cells),
         "unreadable_samples": task.unreadable_pictures,
     }
-    return Outcome(task.metrics(), ", ".join(task.checkpoints), facts, task.remarks())
+    notes = [*task.remarks(), *not_finite_notes(job.trainer, {})]  # undefined figures are remarked
+    return Outcome(task.metrics(), ", ".join(task.checkpoints), facts, notes)
 
 
 def _test(job: "Job") -> dict[str, float]:

@@ -160,13 +160,11 @@ class ClassificationTask(Classifier):
 
     def _train_loss(self, batch: Batch) -> Tensor:
         images, labels = self._erased(self._normalised(batch["image"])), batch["label"]
-        if self._mixer is None:
+        even = len(images) - len(images) % 2  # mixing pairs the images of a batch
+        if self._mixer is None or even == 0:
             return F.cross_entropy(
                 widened(self(images)), labels, label_smoothing=self.mixing.smoothing
             )
-        even = len(images) - len(images) % 2  # mixing pairs the images of a batch
-        if even == 0:
-            return F.cross_entropy(widened(self(images)), labels)
         images, targets = self._mixer(images[:even], labels[:even])
         return F.cross_entropy(widened(self(images)), targets)
 

@@ -1,12 +1,11 @@
 """The report of one run, from what every task leaves and what the task itself adds."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.reporting.console import metric_text
+from tasks.reporting.console import duration_text, metric_text
 from tasks.reporting.curves import learning_curves
 from tasks.reporting.page import Report, Section, Table
 from tasks.reporting.positions import Movement, position_pictures, position_table
@@ -34,7 +33,9 @@ def write_run_report(
     """
     if headline is None:
         shown = results.headline()
-        headline = Table(list(shown), [[_text(k, v) for k, v in shown.items()]] if shown else [])
+        headline = Table(
+            list(shown), [[metric_text(k, v) for k, v in shown.items()]] if shown else []
+        )
     curves = _curves(folder) if figures else []
     if not figures:
         task_sections = [replace(section, pictures=()) for section in task_sections]
@@ -42,10 +43,6 @@ def write_run_report(
     sections = [*curves, *task_sections, *positions, *_origin(results)]
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
     return write_report(Report(results.name, subtitle, headline, sections), folder)
-
-
-def _text(name: str, value: float) -> str:
-    return metric_text(name, value) if math.isfinite(value) else "not a number"
 
 
 def _curves(folder: Path) -> list[Section]:
@@ -79,16 +76,6 @@ def _origin(results: Results) -> list[Section]:
         Section("How it was obtained", tables=[Table(["", ""], rows)]),
         Section("Settings", tables=[Table(["setting", "value"], flat)]),
     ]
-
-
-def duration_text(seconds: float) -> str:
-    """A duration in its two largest units, such as 45.2 s, 3 min 20 s or 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[list[str]]:

@@ -121,7 +121,7 @@ def _job_table(jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[
 def _figure(name: str, job: Job) -> str:
     if job.error:
         return FAILED
-    return _text(name, job.metrics[name]) if name in job.metrics else _GAP
+    return metric_text(name, job.metrics[name]) if name in job.metrics else _GAP
 
 
 def _seed_table(
@@ -151,12 +151,8 @@ def _mean_and_spread(name: str, jobs: Sequence[Job]) -> str:
     values = [job.metrics[name] for job in jobs if name in job.metrics]
     if not values:
         return FAILED if not jobs else _GAP
-    mean = _text(name, statistics.mean(values))
-    return f"{mean} ± {_text(name, statistics.stdev(values))}" if len(values) > 1 else mean
-
-
-def _text(name: str, value: float) -> str:
-    return metric_text(name, value) if math.isfinite(value) else str(value)
+    mean = metric_text(name, statistics.mean(values))
+    return f"{mean} ± {metric_text(name, statistics.stdev(values))}" if len(values) > 1 else mean
 
 
 def _first_line(text: str) -> str:
@@ -170,6 +166,7 @@ def _as_plain(job: Job, metrics: Sequence[str]) -> dict[str, object]:
         "error": job.error,
         "overrides": job.settings,
         "metrics": {name: _finite(job.metrics.get(name)) for name in metrics},
+        "notes": list(job.notes),  # which say what null stands for, if for more than a gap
     }
 
 
@@ -187,7 +184,7 @@ def _as_csv(jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[str
                 job.name,
                 FAILED if job.error else "finished",
                 *(job.settings.get(key, "") for key in differing),
-                *(_finite(job.metrics.get(name)) for name in metrics),
+                *(job.metrics.get(name) for name in metrics),
                 job.error or "",
             ]
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.errors import DatasetError
-from tasks.reporting.console import metric_text
+from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.page import Picture, Section, Table
 from tasks.robustness.cell_table import CellTable
 from tasks.robustness.cells import Cell
@@ -20,7 +20,7 @@ from tasks.robustness.data import CellData
 from tasks.robustness.ledger import CellRecord, Ledger
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import OtherRun, read_runs
-from tasks.robustness.report.contents import Evaluation, Report
+from tasks.robustness.report.contents import Evaluation, Report, origin_text
 from tasks.robustness.report.examples import example_strip
 from tasks.robustness.report.sections import headline_table, report_sections
 from tasks.robustness.scoring.figures import Kind, figures_of, kind_of
@@ -101,6 +101,14 @@ class RobustnessTask(Task):
         return self._protocol
 
     @property
+    def progress(self) -> tuple[str, int, int] | None:
+        """The condition that is evaluated."""
+        if self._open is None:
+            return None
+        done, total = self.data.todo.index(self._open), len(self.data.todo)
+        return f"condition {done + 1} of {total} ({self.cells[self._open].name})", done, total
+
+    @property
     def cells(self) -> list[Cell]:
         """Those that are evaluated."""
         return [source.cell for source in self.data.cells.sources]
@@ -167,7 +175,8 @@ class RobustnessTask(Task):
 
     def remarks(self) -> list[str]:
         """Where the figures come from, and what they fall short of."""
-        lines = [self.kind.origin] if self.kind.origin else []
+        origin = origin_text(self.kind, self.protocol)
+        lines = [origin] if origin else []
         for evaluation in self.evaluations.values():
             marked: dict[str, list[str]] = defaultdict(list)
             for key, figure in evaluation.figures.items():
@@ -214,7 +223,7 @@ class RobustnessTask(Task):
             shown = {k: v for k, v in record.figures.items() if k in self._main} | among
             text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
             model = f"{name}: " if len(self.names) > 1 else ""
-            logger.info("%s%s: %s (%d images)", model, record.cell.name, text, result.images)
+            print_line(f"{model}{record.cell.name}: {text} ({result.images:,} images)")
         self._table.write()
 
     def _record(self, number: int, result: CellScore, unread: int) -> CellRecord:

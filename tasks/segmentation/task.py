@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import dcls
 from dcls.backbone import Backbone
 from tasks.reporting.page import Section
 from tasks.segmentation.data import SegmentationData
 from tasks.segmentation.examples import Examples
 from tasks.segmentation.heads import Settings
 from tasks.segmentation.inference import Inference, view_scales
-from tasks.segmentation.model import CLASSIFIER, Segmenter
+from tasks.segmentation.model import Segmenter, load_weights
 from tasks.segmentation.pictures import overlaid
 from tasks.segmentation.report import TestSummary, report_sections
 from tasks.segmentation.scores import PixelConfusion, figures
@@ -84,7 +83,7 @@ class SegmentationTask(Task):
 
     def load_weights(self, path: str) -> None:
         """Load a segmentation checkpoint, own or released; strict."""
-        dcls.load_model_checkpoint(self, path, CLASSIFIER)
+        load_weights(self, path)
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Loss of a training batch; evaluation stages only score it."""

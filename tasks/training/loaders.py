@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -158,18 +158,40 @@ class TaskData(L.LightningDataModule):
                     "run dataset=shapes."
                 )
 
-    def check_batches(self, mode: str, processes: int) -> None:
-        """Raise `SettingError` if training would have no full batch."""
-        size, most = (
-            self.loading.batch_size,
-            self.count("train") // processes if mode == "fit" else 0,
-        )
-        if mode == "fit" and most < size:
+    def fit_batches(self, processes: int, given: bool) -> str | None:
+        """Let no training batch be larger than what a process has to train on.
+
+        Args:
+            processes: that train together.
+            given: whether the batch size was asked for; then it is not lowered, but refused.
+
+        Returns:
+            What was lowered, in words; None: nothing.
+
+        Raises:
+            SettingError: a batch size that was asked for and leaves no full batch, or a process
+                without a sample.
+        """
+        size, count = self.loading.batch_size, self.count("train")
+        most = count // processes
+        if size <= most:
+            return None
+        shared = f" for {processes} processes" if processes > 1 else ""
+        if most == 0:
             raise SettingError(
-                f"dataset.batch_size={size} leaves no training batch: {self.name} has "
-                f"{self.count('train')} training samples for {processes} process(es). Set "
-                f"dataset.batch_size={most} or less."
+                f"dataset={self.name} has {count} training samples{shared}: set trainer.devices="
+                f"{count} or less."
             )
+        if given:
+            raise SettingError(
+                f"dataset.batch_size={size} leaves no training batch: dataset={self.name} has "
+                f"{count} training samples{shared}. Set dataset.batch_size={most} or less."
+            )
+        self.loading = replace(self.loading, batch_size=most)
+        return (
+            f"dataset.batch_size is {most} instead of {size}, its default: dataset={self.name} has "
+            f"{count} training samples{shared}"
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of equal size; an incomplete last one is dropped."""
@@ -196,6 +218,13 @@ class TaskData(L.LightningDataModule):
     ) -> Sampler[list[Any]] | None:
         """Batches of training samples for one of `world` processes; None: drawn at random."""
         return None
+
+    def train_batch_count(self, world: int) -> int:
+        """Batches of an epoch of training for each of `world` processes."""
+        batches = self.train_batches(world, 0)
+        if batches is None:
+            return self.count("train") // world // self.loading.batch_size
+        return len(cast(Sized, batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split in order, each sample once over all processes."""

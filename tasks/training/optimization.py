@@ -1,6 +1,6 @@
 """How parameters are updated: the settings, their groups, and the optimizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,8 +13,11 @@ from tasks.errors import SettingError, TrainingError
 
 PositionRecipe = Literal["intended", "released"]
 """`intended`: positions learn at five times the rate and are clamped, in every task.
-`released`: as the authors' code does it, where layer decay loses the factor five and only
-classification clamps."""
+`released`: as the authors' code does it. There layer decay loses the factor five and only
+classification clamps; the average of weights begins with the initial ones, is taken before the
+clamp, and of shared positions once per block (`tasks.training.average`); batches at the end of an
+epoch that do not fill an optimizer step are left out. In both, gradients are clipped only if
+`trainer.gradient_clip_val` says so."""
 
 
 Fused = Literal["auto"] | bool
@@ -73,20 +76,25 @@ class Optimization:
 
 
 def parameter_groups(
-    model: nn.Module, optimization: Optimization, layer_ids: Mapping[str, int]
+    model: nn.Module,
+    optimization: Optimization,
+    layer_ids: Mapping[str, int],
+    without_decay: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Sort the trainable parameters of `model` into optimizer groups.
 
     A group holds the parameters of one rate and one weight decay. Vectors (biases, norms, layer
-    scales) are not decayed; the special parameters of a layer (positions, widths) are treated as
-    that layer declares. With layer decay, a parameter of layer `i` learns at
-    ``lr * layer_decay ** (layer_count + 1 - i)``.
+    scales) and those in `without_decay` are not decayed; the special parameters of a layer
+    (positions, widths) are treated as that layer declares. With layer decay, a parameter of layer
+    `i` learns at ``lr * layer_decay ** (layer_count + 1 - i)``.
 
     Args:
         model: the whole task.
         optimization: rates and decays.
         layer_ids: layer number of each backbone parameter by its name in `model`; a parameter
             that is not named belongs to the head, the last layer.
+        without_decay: names in `model` of further parameters that are not decayed, as its backbone
+            says (see `dcls.Backbone.no_weight_decay`).
 
     Returns:
         Groups with `params`, `lr`, `weight_decay`, and `name`, lowest layer first. Together they
@@ -96,6 +104,8 @@ def parameter_groups(
         TrainingError: the model has layers with positions, but no special parameter was found.
     """
     roles = parameter_roles(model)
+    unknown = set(without_decay) - {name for name, _ in model.named_parameters()}
+    assert not unknown, f"the model has no parameters {sorted(unknown)}"
     _check_positions_found(model, roles)
     last = optimization.layer_count + 1
     groups: dict[tuple[int, str, float, float], list[nn.Parameter]] = {}
@@ -105,7 +115,8 @@ def parameter_groups(
         layer = layer_ids.get(name, last) if optimization.layer_decay < 1 else last
         rate = optimization.lr * optimization.layer_decay ** (last - layer)
         role = roles.get(name)
-        decays = parameter.ndim > 1 if role is None else role.weight_decay
+        by_shape = parameter.ndim > 1 and name not in without_decay
+        decays = by_shape if role is None else role.weight_decay
         if role is not None and not _loses_role(optimization):
             rate *= role.lr_scale
         kind = "decay" if decays else "no_decay"

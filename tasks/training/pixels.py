@@ -1,10 +1,13 @@
 """Images as the network sees them: normalised on the device, from bytes."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from tasks.errors import SettingError
 
 Size = tuple[int, int]
 
@@ -16,6 +19,9 @@ class Pixels(nn.Module):
         mean: per channel (RGB), of values in 0..1.
         std: per channel, likewise.
         channels_last: memory layout of the result.
+
+    Raises:
+        SettingError: if no finite number could come out.
     """
 
     scale: Tensor
@@ -25,6 +31,7 @@ class Pixels(nn.Module):
         self, mean: Sequence[float], std: Sequence[float], channels_last: bool = True
     ) -> None:
         super().__init__()
+        _check(mean, std)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         scale = 1 / (255 * torch.tensor(list(std)))
         shift = -torch.tensor(list(mean)) / torch.tensor(list(std))
@@ -55,3 +62,11 @@ class Pixels(nn.Module):
             image[:, height:] = 0
             image[:, :, width:] = 0
         return pixels.to(self._dtype).contiguous(memory_format=self.memory_format)
+
+
+def _check(mean: Sequence[float], std: Sequence[float]) -> None:
+    if not all(isfinite(value) for value in (*mean, *std)) or min(std) <= 0:
+        raise SettingError(
+            f"dataset.recipe.mean={list(mean)} must be finite and dataset.recipe.std={list(std)} "
+            "above 0: images are normalised by (value - mean) / std, of values in 0..1."
+        )

@@ -221,7 +221,12 @@ def test_a_classifier_gives_its_weights_to_the_backbone(run, tmp_path):
     path = tmp_path / "classifier.pth"
     torch.save(classifier.state_dict(), path)
     refused(run(*DET_SHAPES, "mode=test", f"ckpt={path}"), "backbone.pretrained")
-    assert run(*DET_SHAPES, f"backbone.pretrained={path}").code == 0
+    ended = run(*DET_SHAPES, f"backbone.pretrained={path}", "optim.lr=1e-9", "optim.min_lr=0")
+    assert ended.code == 0, ended.err
+    trained = torch.load(ended.folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    for name, weight in classifier.state_dict().items():
+        if not name.startswith(("head.", "norm.")):  # all but what a classifier alone has
+            torch.testing.assert_close(trained[f"backbone.{name}"], weight, rtol=0, atol=1e-6)
 
 
 def test_figures_are_those_of_the_saved_detections(run):

@@ -17,7 +17,7 @@ import pytest
 from tasks.errors import ReportError
 from tasks.failures import FAILURE_FILE
 from tasks.reporting import files, writer
-from tasks.reporting.console import metric_text, print_results
+from tasks.reporting.console import duration_text, metric_text, print_results
 from tasks.reporting.curves import learning_curves, read_series
 from tasks.reporting.drawing import as_png, bars, heat_map, new_figure
 from tasks.reporting.markdown import as_markdown, literal
@@ -25,7 +25,7 @@ from tasks.reporting.page import Picture, Report, Section, Table
 from tasks.reporting.positions import Movement, position_pictures, position_table
 from tasks.reporting.provenance import Provenance, code_state
 from tasks.reporting.results import Results, read_results
-from tasks.reporting.run_report import duration_text, write_run_report
+from tasks.reporting.run_report import write_run_report
 from tasks.reporting.sweep import sweep_table
 from tasks.reporting.writer import write_report
 
@@ -561,6 +561,8 @@ def test_failed_jobs_are_never_dropped(tmp_path, capsys):
     assert plain["1"]["error"].startswith("no such level")
     assert plain["1"]["overrides"] == {"seed": "1"}
     assert plain["0"]["metrics"] == {"test/loss": None, "test/top1": 0.5}
+    assert any("test/loss is nan" in note for note in plain["0"]["notes"])  # no silent null
+    assert "0,finished,0,nan,0.5," in (tmp_path / "sweep.csv").read_text()
     text = (tmp_path / "sweep.md").read_text()
     assert text.count("failed") >= 8
     assert "job 1 failed: no such level" in text

@@ -111,23 +111,6 @@ def test_a_run_folder_is_never_overwritten(run, tmp_path):
     assert (kept / "results.json").read_text() == before
 
 
-def test_ema_mixing_layer_decay_and_repulsion_settings_run(run):
-    ended = run(
-        *TINY_SHAPES,
-        "optim.ema_decay=0.9",
-        "task.mixing.mixup=0.8",
-        "task.mixing.cutmix=1.0",
-        "dataset.recipe.erase=0.25",
-        "optim.layer_decay=0.8",
-        "optim.repulsion_start_epoch=0",
-        "trainer.max_epochs=2",
-    )
-    assert ended.code == 0, ended.err
-    checkpoint = torch.load(ended.folder / "checkpoints/last.ckpt", weights_only=True)
-    raw, average = checkpoint["current_model_state"], checkpoint["state_dict"]
-    assert any(not torch.equal(raw[key], average[key]) for key in raw)
-
-
 def test_total_batch_size_is_reached_by_accumulation(run):
     ended = run(*TINY_SHAPES, "optim.total_batch_size=24")
     assert ended.results["facts"]["steps"] == 1

@@ -199,4 +199,9 @@ def test_a_classification_checkpoint_is_told_apart(run, tmp_path):
     torch.save(classifier.state_dict(), path)
     ended = run(*SEG_SHAPES, "mode=test", f"ckpt={path}")
     refused(ended, "backbone.pretrained")
-    assert run(*SEG_SHAPES, f"backbone.pretrained={path}").code == 0
+    ended = run(*SEG_SHAPES, f"backbone.pretrained={path}", "optim.lr=1e-9", "optim.min_lr=0")
+    assert ended.code == 0, ended.err
+    trained = torch.load(ended.folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    for name, weight in classifier.state_dict().items():
+        if not name.startswith(("head.", "norm.")):  # all but what a classifier alone has
+            torch.testing.assert_close(trained[f"backbone.{name}"], weight, rtol=0, atol=1e-6)

@@ -118,7 +118,7 @@ def _segment(annotation: Plain, image: Plain, faults: Faults) -> Segment | None:
         raise faults.fatal(
             annotation,
             image,
-            "has no segmentation. Add one, or work with boxes alone: task.detector=faster_rcnn.",
+            "has no segmentation. Add one, or work with boxes alone: detector=faster_rcnn.",
         )
     if isinstance(segment, dict):
         _check_runs(segment, annotation, image, faults)

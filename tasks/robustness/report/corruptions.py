@@ -42,7 +42,7 @@ def corruption_section(report: Report) -> Section:
     if report.kind.sets != "dense":
         pictures.append(_bars(report))
     tables = [_cell_table(report, model) for model in report.evaluations]
-    return Section("Corruptions", report.kind.origin, tables, pictures)
+    return Section("Corruptions", report.origin, tables, pictures)
 
 
 def _bars(report: Report) -> Picture:

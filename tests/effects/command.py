@@ -1,0 +1,118 @@
+"""Settings at the top of `conf/run.yaml`, and those of the benchmark."""
+
+from unittest.mock import patch
+
+from omegaconf import OmegaConf
+
+import dcls.depthwise
+from effects.rows import Effect, Elsewhere
+from tasks.build_benchmark import build_benchmark
+from tasks.depthwise import set_depthwise
+
+
+def backend(case):
+    """What depthwise convolutions compute with, once a job has set it."""
+    with patch.object(dcls.depthwise, "backend", "auto"):
+        set_depthwise(case.config)
+        return dcls.depthwise.backend
+
+
+def corrupted_image(case):
+    return case.image("test").tolist()
+
+
+TOP = {
+    "mode": Elsewhere(
+        "test_run.py::test_testing_a_checkpoint_gives_the_figures_of_its_run", "mode=test"
+    ),
+    "seed": Elsewhere(
+        "test_run.py::test_the_same_seed_gives_the_same_figures_and_another_does_not"
+    ),
+    "ckpt": Elsewhere("test_run.py::test_resuming_goes_on_at_the_next_epoch"),
+    "compile": Elsewhere("test_training_step.py::test_compile_makes_the_backbone_run_compiled"),
+    "depthwise": Effect("torch", backend, expected="torch"),
+    "debug": Elsewhere("test_errors.py::test_debug_shows_where_it_was_raised"),
+    "name": Elsewhere("test_every_setting.py::test_a_run_lies_where_it_is_told_under_its_name"),
+    "runs": Elsewhere("test_every_setting.py::test_a_run_lies_where_it_is_told_under_its_name"),
+    "run_dir": Elsewhere("test_run.py::test_a_run_folder_is_never_overwritten"),
+    "corruption": Effect("fog/5", corrupted_image, tasks=("cls", "seg", "det")),
+    "profile": Effect("imagenet-c", corrupted_image, base={"corruption": "fog/3"}),
+    "corruptions": Elsewhere(
+        "test_robustness_run.py::test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with"
+    ),
+    "limit": Elsewhere(
+        "test_robustness_run.py::test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with"
+    ),
+    "out": Elsewhere(
+        "test_robustness_run.py::test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with"
+    ),
+    "compare": Elsewhere(
+        "test_robustness_run.py::test_several_models_see_the_same_pictures_and_are_compared"
+    ),
+}
+"""`corruption` and what goes with it: see also `tests/tasks/test_robustness_run.py`."""
+
+
+def benchmark_findings(case):
+    """What a benchmark of one case finds, within milliseconds."""
+    OmegaConf.update(case.config, "dataset", {"name": "random", "tasks": ["cls"]}, merge=False)
+    OmegaConf.update(case.config, "backbone.stem_stride", 4)
+    with patch("tasks.benchmark.timing.WARM_UP_SECONDS", 0.0):
+        return build_benchmark(case.config).run()
+
+
+def cases(field):
+    """A field of the cases that are timed."""
+
+    def probe(case):
+        return sorted({getattr(one.case, field) for one in benchmark_findings(case).measurements})
+
+    return probe
+
+
+def measured(field):
+    """A field of the only case that is timed."""
+
+    def probe(case):
+        (one,) = benchmark_findings(case).measurements
+        return getattr(one, field)
+
+    return probe
+
+
+def multiply_adds(case):
+    return measured("counts")(case).multiply_adds
+
+
+def lasted(case):
+    """Whether the timing of the only case took a third of a second."""
+    (one,) = benchmark_findings(case).measurements
+    return one.latency.samples * one.latency.p50 > 0.3
+
+
+ONE_CASE = {
+    "benchmark.passes": ["inference"],
+    "benchmark.variants": ["plain"],
+    "benchmark.batch_sizes": [2],
+    "benchmark.image_size": 32,
+    "benchmark.classes": 5,
+    "benchmark.seconds": 0.01,
+}
+BENCHMARK = {
+    "benchmark.passes": Effect(["training"], cases("kind"), ["training"], ONE_CASE),
+    "benchmark.variants": Effect(["folded"], cases("variant"), ["folded"], ONE_CASE),
+    "benchmark.batch_sizes": Effect([3, 4], cases("batch_size"), [3, 4], ONE_CASE),
+    "benchmark.image_size": Effect(
+        64, lambda c: measured("counts")(c).multiply_adds, base=ONE_CASE
+    ),
+    "benchmark.classes": Effect(10, measured("weight_bytes"), base=ONE_CASE),
+    "benchmark.seconds": Effect(0.5, lasted, True, ONE_CASE),
+    "benchmark.layers": Effect(
+        True, lambda case: bool(benchmark_findings(case).layers), True, ONE_CASE
+    ),
+    "benchmark.threads": Elsewhere(
+        "test_benchmark_run.py::test_results_name_machine_settings_and_the_spread_positions"
+    ),
+}
+
+COMMAND = {**TOP, **BENCHMARK}

@@ -1,0 +1,67 @@
+"""The leaves of every composition, found in the configuration itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from builds import composed
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+
+TASKS = ("cls", "seg", "det", "robustness")
+OTHER_GROUPS = ("backbone", "optim", "trainer", "logger", "callbacks")
+"""Groups whose choices may have leaves that the default choice has not."""
+_ROOT = Path(conf.__file__).parent
+
+
+def choices(group: str) -> list[str]:
+    """The choices of a group of the configuration, by its files."""
+    return sorted(path.stem for path in (_ROOT / group).glob("*.yaml"))
+
+
+def leaves(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Dotted names of the leaves; an empty group is a leaf."""
+    for key in config:
+        name = f"{prefix}{key}"
+        node = config._get_node(key)
+        missing = OmegaConf.is_missing(config, key)
+        if not missing and isinstance(node, DictConfig) and not node._is_none() and len(node):
+            yield from leaves(node, f"{name}.")
+        else:
+            yield name
+
+
+def shared_leaves() -> set[str]:
+    """Leaves of no task and no data set, of all compositions together."""
+    commands = [(f"task={task}",) for task in TASKS]
+    commands += [(f"{group}={choice}",) for group in OTHER_GROUPS for choice in choices(group)]
+    found = {leaf for command in commands for leaf in leaves(composed(*command))}
+    return {leaf for leaf in found if not leaf.startswith(("dataset.", "task."))} - set().union(
+        *(own_leaves(task) for task in TASKS)
+    )
+
+
+def task_leaves(task: str) -> set[str]:
+    """Leaves of group `task`, and those that the task's file puts at the top."""
+    config = composed(f"task={task}")
+    return {leaf for leaf in leaves(config) if leaf.startswith("task.")} | own_leaves(task)
+
+
+def own_leaves(task: str) -> set[str]:
+    """Leaves at the top of a task's composition that not all tasks have."""
+    everywhere = set.intersection(*({str(k) for k in composed(f"task={one}")} for one in TASKS))
+    config = composed(f"task={task}")
+    return {leaf for leaf in leaves(config) if leaf.split(".")[0] not in everywhere}
+
+
+def dataset_leaves(name: str) -> set[str]:
+    """Leaves of a data set, `shapes` with its task behind a slash (`shapes/seg`)."""
+    choice, _, task = name.partition("/")
+    config = composed(f"dataset={choice}", *([f"task={task}"] if task else []))
+    return {leaf for leaf in leaves(config) if leaf.startswith("dataset.")}
+
+
+def dataset_names() -> list[str]:
+    """All data sets, `shapes` once for each task that it has settings for."""
+    plain = [name for name in choices("dataset") if name != "shapes"]
+    return plain + [f"shapes/{task}" for task in choices("dataset/shapes_for")]

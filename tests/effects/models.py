@@ -1,0 +1,143 @@
+"""Settings of group `task`, and those that a task's file puts at the top."""
+
+import torch
+
+from effects.rows import Effect, Elsewhere, Exempt, Refused
+
+NAMED = Exempt("names the composition: `dataset.tasks` and folders go by it, see dataset.tasks")
+
+
+def no_channels_last(case):
+    """Whether training and evaluation give the backbone plainly ordered images."""
+    images = [one for stage in ("train", "test") for one in case.inputs(stage)]
+    return [one.is_contiguous(memory_format=torch.channels_last) for one in images]
+
+
+def monitors(case):
+    """What picks the best checkpoint of the trainer."""
+    return {one.monitor for one in case.job.trainer.checkpoint_callbacks} - {None}
+
+
+def shapes_in_test(case):
+    return [tuple(one.shape) for one in case.inputs("test")]
+
+
+MONITOR = Effect("val/chosen", monitors, expected={"val/chosen"})
+CLS = {
+    "task._target_": Refused("effects.nothing.Here", "effects.nothing.Here"),
+    "task.name": NAMED,
+    "task.wing": Refused("segmentation", "tasks.segmentation.data.Shapes"),
+    "task.features": Effect(True, lambda case: case.backbone.has_stage_norms, expected=True),
+    "task.monitor": MONITOR,
+    "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),
+    "task.mixing.mixup": Elsewhere(
+        "test_training_step.py::test_images_and_targets_are_mixed_alike"
+    ),
+    "task.mixing.cutmix": Elsewhere(
+        "test_training_step.py::test_images_and_targets_are_mixed_alike"
+    ),
+    "task.mixing.smoothing": Elsewhere(
+        "test_training_step.py::test_images_and_targets_are_mixed_alike"
+    ),
+}
+
+WINDOWS = {
+    "task.inference.mode": "slide",
+    "task.inference.crop": 16,
+    "task.inference.stride": 16,
+    "task.inference.window_batch": 1,
+    "dataset.counts.test": 1,
+}
+"""The image of 32 pixels in four windows."""
+SLIDING = Effect(
+    "slide",
+    shapes_in_test,
+    expected=[(1, 3, 16, 16)] * 4,
+    base={key: value for key, value in WINDOWS.items() if key != "task.inference.mode"},
+)
+MIRRORED = Effect(
+    "flip",
+    shapes_in_test,
+    expected=[(1, 3, 32, 32)] * 2,
+    base={"dataset.counts.test": 1},
+)
+SEG = {
+    "task._target_": CLS["task._target_"],
+    "task.name": NAMED,
+    "task.wing": Refused("classification", "tasks.classification.data.Shapes"),
+    "task.features": Refused(False, "index out of range"),
+    "task.monitor": MONITOR,
+    "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),
+    "eval": SLIDING,
+    "tta": MIRRORED,
+    "task.inference.mode": SLIDING,
+    "task.inference.tta": MIRRORED,
+    "task.inference.crop": Effect(32, shapes_in_test, expected=[(1, 3, 32, 32)], base=WINDOWS),
+    "task.inference.stride": Effect(8, shapes_in_test, expected=[(1, 3, 16, 16)] * 9, base=WINDOWS),
+    "task.inference.window_batch": Effect(
+        2, shapes_in_test, expected=[(2, 3, 16, 16)] * 2, base=WINDOWS
+    ),
+    "task.decode_head.type": Effect(
+        "FCNHead", lambda case: type(case.task.decode_head).__name__, expected="FCNHead"
+    ),
+    "task.decode_head.channels": Effect(
+        12, lambda case: case.task.decode_head.conv_seg.in_channels, expected=12
+    ),
+    "task.auxiliary_head.type": Effect(
+        "PSPHead", lambda case: type(case.task.auxiliary_head).__name__, expected="PSPHead"
+    ),
+    "task.auxiliary_head.channels": Effect(
+        12, lambda case: case.task.auxiliary_head.conv_seg.in_channels, expected=12
+    ),
+    "task.classifier_std": Effect(
+        1e-5, lambda case: float(case.task.decode_head.conv_seg.weight.std()) < 1e-4, expected=True
+    ),
+}
+
+
+def parts(case):
+    """What a detector is made of: its box heads, and whether it has masks."""
+    names = {name for name, _ in case.task.named_modules()}
+    heads = sum(f"roi_head.bbox_head.{i}" in names for i in range(3)) or 1
+    return heads, any("mask_head" in name for name in names)
+
+
+def regions(stage):
+    """How many regions of one image the box head is given in a step of a stage."""
+
+    def probe(case):
+        with case.watching(case.task.roi_head.bbox_head.shared_fcs[0]) as seen:
+            case.step(stage)
+        return len(seen[0])
+
+    return probe
+
+
+ONE_IMAGE = {"dataset.batch_size": 1}
+DETECTOR = Effect("cascade_mask_rcnn", parts, expected=(3, True))
+CHANNELS = Effect(
+    12,
+    lambda case: {m.out_channels for m in case.task.neck.modules() if hasattr(m, "stride")},
+    {12},
+)
+WIDTH = Effect(
+    24, lambda case: case.task.roi_head.bbox_head.shared_fcs[0].out_features, expected=24
+)
+PROPOSALS = Effect(10, regions("test"), expected=10, base=ONE_IMAGE)
+SAMPLES = Effect(6, regions("train"), expected=6, base=ONE_IMAGE)
+DET = {
+    "task._target_": CLS["task._target_"],
+    "task.name": NAMED,
+    "task.wing": Refused("classification", "tasks.classification.data.Shapes"),
+    "task.features": Refused(False, "index out of range"),
+    "task.monitor": MONITOR,
+    "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),
+    "detector": DETECTOR,
+    "task.detector": DETECTOR,
+    "task.channels": CHANNELS,
+    "task.width": WIDTH,
+    "task.proposals": PROPOSALS,
+    "task.samples": SAMPLES,
+}
+
+MODELS = {"cls": CLS, "seg": SEG, "det": DET, "robustness": CLS}

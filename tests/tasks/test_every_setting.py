@@ -1,0 +1,128 @@
+"""Every setting does something: every leaf of every composition has a row in `tests/effects`."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from builds import TINY_TASKS, composed, with_settings
+from effects.case import Case
+from effects.command import COMMAND
+from effects.data import DATASETS
+from effects.files import command_of, write_files
+from effects.leaves import (
+    TASKS,
+    dataset_leaves,
+    dataset_names,
+    shared_leaves,
+    task_leaves,
+)
+from effects.models import MODELS
+from effects.rows import NO_EXPECTATION, Effect, Elsewhere, Refused
+from effects.shared import SHARED
+from robustness import without_drawing
+
+TABLE = {**COMMAND, **SHARED}
+FOLDER = Path(__file__).parent
+
+
+def rows_of(kind):
+    """The rows of a kind: composition, leaf, row."""
+    listed = [(row_task, leaf, row) for leaf, row in TABLE.items() for row_task in tasks_of(row)]
+    for where, rows in {**{t: MODELS[t] for t in TINY_TASKS}, **DATASETS}.items():
+        listed += [(where, leaf, row) for leaf, row in rows.items()]
+    return [
+        pytest.param(where, leaf, one, id=f"{where}-{leaf}")
+        for where, leaf, rows in listed
+        for one in (rows if isinstance(rows, tuple) else (rows,))
+        if isinstance(one, kind)
+    ]
+
+
+def tasks_of(row):
+    return getattr(row, "tasks", ("cls",))
+
+
+def difference(leaves, rows):
+    return {"without a row": leaves - set(rows), "no longer there": set(rows) - leaves}
+
+
+NOTHING = {"without a row": set(), "no longer there": set()}
+
+
+def test_every_shared_setting_has_a_row():
+    assert difference(shared_leaves(), TABLE) == NOTHING
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_setting_of_a_task_has_a_row(task):
+    assert difference(task_leaves(task), MODELS[task]) == NOTHING
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_every_setting_of_a_dataset_has_a_row(name):
+    assert difference(dataset_leaves(name), DATASETS.get(name, {})) == NOTHING
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The files of all data sets."""
+    return write_files(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture(scope="module")
+def seen_before():
+    """What probes gave without the value, which several rows share."""
+    return {}
+
+
+def command(where, files):
+    """What composes a task or a data set."""
+    if where in TINY_TASKS:
+        return TINY_TASKS[where]
+    choice, _, task = where.partition("/")
+    if choice == "shapes":
+        alike = {"robustness": "cls"}.get(task, task)
+        return (
+            *TINY_TASKS[alike],
+            *(() if alike == task else (f"task={task}", "mode=fit", "dataset=shapes")),
+        )
+    return command_of(where, files)
+
+
+@pytest.mark.parametrize(("where", "leaf", "row"), rows_of(Effect))
+def test_a_setting_has_its_effect(where, leaf, row, files, tmp_path, monkeypatch):
+    found = []
+    for name, changes in (("without", row.base), ("with", {**row.base, leaf: row.value})):
+        config = with_settings(composed(*command(where, files)), changes)
+        found.append(row.probe(Case(config, tmp_path / name)))
+    before, after = found
+    assert after != before, "it has no effect"
+    if row.expected is not NO_EXPECTATION:
+        assert after == row.expected
+
+
+@pytest.mark.parametrize(("where", "leaf", "row"), rows_of(Refused))
+def test_a_setting_that_cannot_be_is_refused_by_name(where, leaf, row, files, tmp_path):
+    config = composed(*command(where, files))
+    with_settings(config, row.base)
+    assert Case(config, tmp_path).task is not None
+    with pytest.raises(Exception, match=re.escape(row.text)):
+        _ = Case(with_settings(config, {leaf: row.value}), tmp_path).task
+
+
+@pytest.mark.parametrize(("where", "leaf", "row"), rows_of(Elsewhere))
+def test_the_test_of_a_setting_is_where_it_is_said_to_be(where, leaf, row):
+    file, _, name = row.test.partition("::")
+    module = ast.parse((FOLDER / file).read_text())
+    (function,) = (n for n in module.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    assert (row.mentions or leaf.rpartition(".")[2]) in ast.unparse(function)
+
+
+def test_a_run_lies_where_it_is_told_under_its_name(run, tmp_path, monkeypatch):
+    without_drawing(monkeypatch)
+    ended = run(*TINY_TASKS["cls"], "name=mine", f"runs={tmp_path / 'runs/own'}")
+    assert ended.code == 0, ended.err
+    (folder,) = tmp_path.glob("runs/own/cls/*")
+    assert folder.name.endswith("-mine")
+    assert (folder / "results.json").is_file()
