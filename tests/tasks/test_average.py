@@ -101,7 +101,8 @@ def test_a_checkpoint_holds_both_and_resumes_with_both(tmp_path, released):
     assert float(checkpoint["current_model_state"]["weight"]) == 4.0
     resumed = Line()
     average = ExponentialAverage(DECAY, released)
-    fit(tmp_path, resumed, average, ckpt_path=path, max_epochs=2)
+    kept = path.rename(tmp_path / "kept.ckpt")
+    fit(tmp_path, resumed, average, ckpt_path=kept, max_epochs=2)
     expected = averaged(range(1, 9), 0.0 if released else None)
     assert float(resumed.weight.detach()) == pytest.approx(expected)
 
