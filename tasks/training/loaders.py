@@ -118,6 +118,11 @@ class TaskData(L.LightningDataModule):
         self.loading = loading
         self._cache: dict[Split, Dataset[Sample]] = {}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TaskData":
+        # A copy of a task, such as the average of its weights, works on the same data. Copied, the
+        # data would take the trainer and everything that hangs on it along.
+        return self
+
     def pictures(self, split: Split) -> Pictures:
         """The pictures of a split, transformed for training or evaluation."""
         raise NotImplementedError

@@ -50,11 +50,11 @@ def fitted(request, tmp_path_factory):
         "optim.fused=true",
         "optim.ema_decay=0.5",
     )
+    assert ended.code == 0, ended.err
     return Fitted(task, form, ended, GradientNorms.fused, GradientNorms.norms)
 
 
 def test_a_fused_optimizer_is_clipped(fitted):
-    assert fitted.ended.code == 0, fitted.ended.err
     assert fitted.fused
     finite = [norm for norm in fitted.norms if isfinite(norm)]
     assert finite  # the scaler of 16-mixed leaves out steps whose gradients are too large for it
