@@ -20,10 +20,11 @@ from effects.leaves import (
 )
 from effects.models import MODELS
 from effects.rows import NO_EXPECTATION, Effect, Elsewhere, Refused
-from effects.shared import SHARED
+from effects.shared import BACKBONE, OPTIM
+from effects.trainer import OUTPUTS, TRAINER
 from robustness import without_drawing
 
-TABLE = {**COMMAND, **SHARED}
+TABLE = {**COMMAND, **BACKBONE, **OPTIM, **TRAINER, **OUTPUTS}
 FOLDER = Path(__file__).parent
 
 
