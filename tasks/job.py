@@ -151,12 +151,14 @@ def _save_positions(job: Job, folder: Path) -> dict[str, Movement]:
     before, after = job.initial_positions, positions_of(job.task)
     if not before:
         return {}
-    tensors = {f"initial/{k}": v for k, v in before.items()}
+    names = {name: job.task.checkpoint_name(name) for name in before}
+    tensors = {f"initial/{names[k]}": v for k, v in before.items()}
     save_file(
-        tensors | {f"learned/{k}": v for k, v in after.items()}, folder / "positions.safetensors"
+        tensors | {f"learned/{names[k]}": v for k, v in after.items()},
+        folder / "positions.safetensors",
     )
     return {
-        name.removeprefix("backbone."): Movement(
+        names[name].removeprefix("backbone."): Movement(
             initial=before[name].flatten(1, -2).numpy(),
             learned=after[name].flatten(1, -2).numpy(),
             reach=float(max(_layer(job, name).dilated_kernel_size) // 2),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tasks.build import Job
     from tasks.robustness.data import CellData
     from tasks.robustness.task import RobustnessTask
+    from tasks.training.loaders import Split, TaskData
 
 
 @dataclass
@@ -49,13 +50,14 @@ def fit(job: "Job") -> Outcome:
         "val_samples": data.count("val"),
         **_test_facts(job),
     }
+    outcome.notes += _notes(data, "val", data.test_split)
     return outcome
 
 
 def test(job: "Job") -> Outcome:
     """Test the given checkpoint, which is loaded already."""
     metrics = _test(job)
-    notes = not_finite_notes(job.trainer, metrics)
+    notes = [*_notes(job.data, job.data.test_split), *not_finite_notes(job.trainer, metrics)]
     return Outcome(metrics, job.checkpoint, _test_facts(job), notes)
 
 
@@ -78,8 +80,22 @@ def robustness(job: "Job") -> Outcome:
 
 
 def _test(job: "Job") -> dict[str, float]:
+    """The figures of the test, those of `main_figures` first."""
     (metrics,) = job.trainer.test(job.task, datamodule=job.data, verbose=False)
-    return {name: float(value) for name, value in metrics.items()}
+    first = [f"test/{name}" for name in job.task.main_figures]
+    names = [*(name for name in first if name in metrics), *metrics]
+    return {name: float(metrics[name]) for name in names}
+
+
+def _notes(data: "TaskData", *splits: "Split") -> list[str]:
+    """What must be said of the figures of these splits, the last of which was tested."""
+    notes = [note for split in splits for note in data.notes(split)]
+    if splits[-1] == "val":
+        notes.append(
+            "figures under test/ are of the validation split: "
+            f"dataset={data.name} has no test split"
+        )
+    return list(dict.fromkeys(notes))
 
 
 def _test_facts(job: "Job") -> dict[str, int | float | str]:

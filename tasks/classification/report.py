@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.classification.pictures import Mistake, class_table, mistakes_picture
+from tasks.reporting.calibration import ConfidenceBins
 from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
 from tasks.reporting.page import Section
 from tasks.reporting.reliability import reliability_picture
@@ -20,13 +21,13 @@ class TestSummary:
     Args:
         class_names: in label order.
         confusion: counts, rows are the truth.
-        reliability: per confidence bin: count, mean confidence, accuracy.
+        calibration: its predictions in bins of confidence.
         worst: wrong predictions, highest loss first (see `TestRecord`).
     """
 
     class_names: Sequence[str]
     confusion: NDArray[np.int64]
-    reliability: Sequence[NDArray[np.float64]]
+    calibration: ConfidenceBins
     worst: Sequence[dict[str, Any]]
 
 
@@ -46,7 +47,7 @@ def report_sections(summary: TestSummary) -> list[Section]:
         sections.append(Section("Worst predictions", pictures=[mistakes_picture(mistakes)]))
     else:
         sections.append(Section("Worst predictions", "No test image was misclassified."))
-    sections.append(Section("Calibration", pictures=[reliability_picture(*summary.reliability)]))
+    sections.append(Section("Calibration", pictures=[reliability_picture(summary.calibration)]))
     return sections
 
 

@@ -128,8 +128,8 @@ class ClassificationTask(Classifier):
         return widened(self(self._normalised(batch["image"]))), batch["label"]
 
     def figures(self, stage: Stage) -> dict[str, float]:
-        """Top-1, top-5, loss and calibration error."""
-        return {name: float(value) for name, value in self._scores(stage).finish().items()}
+        """Top-1, top-5, calibration error and loss."""
+        return self._scores(stage).finish()
 
     def on_test_epoch_end(self) -> None:
         """Log the test's figures and gather what the report shows."""
@@ -142,7 +142,7 @@ class ClassificationTask(Classifier):
             TestSummary(
                 class_names=self.class_names,
                 confusion=self.record.confusion.compute().cpu().numpy(),
-                reliability=[part.cpu().numpy() for part in self.record.reliability.compute()],
+                calibration=self.test_scores.calibration,
                 worst=self.record.worst,
             )
         )

@@ -48,8 +48,8 @@ def print_results(results: Results, page: Path, headline: Table | None = None) -
         print_line(caption)
         print_table(headline, numeric_from=1)
     else:
-        shown = sorted({**_validation(results), **results.headline()}.items())
-        rows = [[name, metric_text(name, value)] for name, value in shown]
+        shown = {**results.headline(), **_validation(results)}
+        rows = [[results.label(name), metric_text(name, value)] for name, value in shown.items()]
         print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
     for note in results.notes:
         print_line(note)

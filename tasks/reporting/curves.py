@@ -56,14 +56,20 @@ def _is_loss(name: str) -> bool:
     return "loss" in name.split("/", 1)[-1] and name.count("/") < 2
 
 
+def _is_calibration(name: str) -> bool:
+    return name.endswith("/ece")
+
+
 def _is_figure(name: str) -> bool:
     """Whether a name is that of a figure of the whole validation or training, not of a class."""
-    return name.count("/") < 2 and not _is_loss(name) and not _is_rate(name)
+    others = (_is_loss, _is_rate, _is_calibration)
+    return name.count("/") < 2 and not any(belongs(name) for belongs in others)
 
 
 _PANELS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("curve_loss", "Loss", _is_loss),
     ("curve_validation", "Validation", _is_figure),
+    ("curve_calibration", "Calibration error", _is_calibration),  # the lower the better
     ("curve_rates", "Learning rate", _is_rate),
 )
 

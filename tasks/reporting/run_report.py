@@ -33,9 +33,8 @@ def write_run_report(
     """
     if headline is None:
         shown = results.headline()
-        headline = Table(
-            list(shown), [[metric_text(k, v) for k, v in shown.items()]] if shown else []
-        )
+        names, values = map(results.label, shown), [metric_text(k, v) for k, v in shown.items()]
+        headline = Table(list(names), [values] if shown else [])
     curves = _curves(folder) if figures else []
     if not figures:
         task_sections = [replace(section, pictures=()) for section in task_sections]

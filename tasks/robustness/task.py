@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from dcls.backbone import Backbone
 from tasks.errors import DatasetError
 from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.page import Picture, Section, Table
@@ -57,7 +58,6 @@ class RobustnessTask(Task):
     ) -> None:
         first = subjects[0].task
         super().__init__(first.optimization, first.monitor)
-        self.backbone = first.backbone
         self.models = nn.ModuleList([subject.task for subject in subjects])
         self.names = [subject.name for subject in subjects]
         self.data = data
@@ -69,6 +69,11 @@ class RobustnessTask(Task):
         self._folder: Path | None = None
         self._open: int | None = None
         self._unread: list[str] = []
+
+    @property
+    def backbone(self) -> Backbone:  # type: ignore[override]
+        """The first model's."""
+        return cast(Task, self.models[0]).backbone
 
     def start(self, folder: Path, first: bool) -> None:
         """Look into the run folder for finished cells; the others are still to be done.
@@ -177,6 +182,7 @@ class RobustnessTask(Task):
         """Where the figures come from, and what they fall short of."""
         origin = origin_text(self.kind, self.protocol)
         lines = [origin] if origin else []
+        lines += self.data.base.notes(self.data.base.test_split)
         for evaluation in self.evaluations.values():
             marked: dict[str, list[str]] = defaultdict(list)
             for key, figure in evaluation.figures.items():

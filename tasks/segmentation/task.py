@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,19 +17,19 @@ from tasks.segmentation.model import Segmenter, load_weights
 from tasks.segmentation.pictures import overlaid
 from tasks.segmentation.report import TestSummary, report_sections
 from tasks.segmentation.scores import PixelConfusion, figures
+from tasks.training.network import NetworkTask
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import RgbPicture
 from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage, Task
+from tasks.training.task import Batch, Stage
 
 Scene = Mapping[str, Any]
 
 
-class SegmentationTask(Task):
+class SegmentationTask(NetworkTask):
     """Trains mmsegmentation's heads on a backbone; scores mIoU, aAcc, mAcc and every class's IoU.
 
-    The parts of the network are children of this module under mmsegmentation's own names, so that
-    the keys of a checkpoint's state dict are mmsegmentation's.
+    The keys of a checkpoint's state dict are mmsegmentation's.
 
     Args:
         backbone: built with `features=True`.
@@ -57,15 +57,12 @@ class SegmentationTask(Task):
         inference: dict[str, Any],
         channels_last: bool = True,
     ) -> None:
-        super().__init__(optimization, monitor)
+        classes = len(data.class_names)
+        segmenter = Segmenter(backbone, classes, decode_head, auxiliary_head, classifier_std)
+        super().__init__(segmenter, optimization, monitor)
         self.class_names = data.class_names
         self.palette = data.palette
         self.inference = Inference(**inference)
-        classes = len(data.class_names)
-        segmenter = Segmenter(backbone, classes, decode_head, auxiliary_head, classifier_std)
-        for name, part in segmenter.named_children():
-            self.add_module(name, part)
-        self._segmenter = (segmenter,)  # in a tuple, lest its parts be registered twice
         self.pixels = Pixels(data.recipe.mean, data.recipe.std, channels_last)
         self.val_confusion = PixelConfusion(classes)
         self.test_confusion = PixelConfusion(classes)
@@ -74,7 +71,7 @@ class SegmentationTask(Task):
     @property
     def segmenter(self) -> Segmenter:
         """The network, for inference and losses."""
-        return self._segmenter[0]
+        return cast(Segmenter, self.network)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes, H, W) of normalised images (N, 3, H, W)."""
@@ -83,7 +80,7 @@ class SegmentationTask(Task):
 
     def load_weights(self, path: str) -> None:
         """Load a segmentation checkpoint, own or released; strict."""
-        load_weights(self, path)
+        load_weights(self.segmenter, path)
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Loss of a training batch; evaluation stages only score it."""

@@ -149,6 +149,10 @@ class TaskData(L.LightningDataModule):
         """Samples to a batch."""
         return collate(samples)
 
+    def notes(self, split: Split) -> list[str]:  # noqa: ARG002 - for those who override it
+        """What must be said beside the figures of a split."""
+        return []
+
     def splits_of(self, mode: str) -> list[Split]:
         """The splits that a mode reads, each once."""
         needed: tuple[Split, ...] = ("train", "val") if mode == "fit" else ()

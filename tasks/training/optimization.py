@@ -103,6 +103,8 @@ def parameter_groups(
     Raises:
         TrainingError: the model has layers with positions, but no special parameter was found.
     """
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    assert known.issuperset(layer_ids), "a layer number of no parameter"
     roles = parameter_roles(model)
     unknown = set(without_decay) - {name for name, _ in model.named_parameters()}
     assert not unknown, f"the model has no parameters {sorted(unknown)}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from dcls.backbone import Backbone
 from dcls.backbones import create_backbone
@@ -96,6 +96,16 @@ class Task(L.LightningModule):
             dcls.CheckpointError: if the file is no checkpoint or does not fit.
         """
         load_checkpoint(self.backbone, path)
+
+    def checkpoint_name(self, name: str) -> str:
+        """What checkpoints call a parameter or module of that name."""
+        return name
+
+    @property
+    def backbone_path(self) -> str:
+        """The name of the backbone among the modules of this task."""
+        names: dict[nn.Module, str] = {module: name for name, module in self.named_modules()}
+        return names[self.backbone]
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override] # Lightning's needs objects for arguments
@@ -205,7 +215,7 @@ class Task(L.LightningModule):
         if self.optimization.layer_decay == 1:
             return {}
         own = self.backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
-        return {f"backbone.{name}": layer for name, layer in own.items()}
+        return {f"{self.backbone_path}.{name}": layer for name, layer in own.items()}
 
     def _without_decay(self) -> frozenset[str]:
-        return frozenset(f"backbone.{name}" for name in self.backbone.no_weight_decay())
+        return frozenset(f"{self.backbone_path}.{name}" for name in self.backbone.no_weight_decay())

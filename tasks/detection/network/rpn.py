@@ -6,11 +6,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import nms
 
 from dcls.dtypes import widened
 from tasks.detection.network.anchors import Anchors
-from tasks.detection.network.boxes import BoxCoder, apart
+from tasks.detection.network.boxes import BoxCoder, grouped_nms
 from tasks.detection.network.settings import ProposalSettings, RpnSettings
 from tasks.detection.records import Size
 
@@ -105,11 +104,7 @@ def _best(
     levels = torch.cat([torch.full_like(top, i) for i, top in enumerate(tops)])
     full = (boxes[:, 2:] > boxes[:, :2]).all(1)
     boxes, ranks, levels = boxes[full], ranks[full], levels[full]
-    moved = apart(boxes, levels)
-    # Level by level: the same result as at once, for a fifth of the comparisons.
-    places = [torch.where(levels == i)[0] for i in range(len(grids))]
-    kept = torch.cat([p[nms(moved[p], ranks[p], settings.overlap)] for p in places])
-    return boxes[kept[ranks[kept].argsort(descending=True)[: settings.total]]]
+    return boxes[grouped_nms(boxes, ranks, levels, settings.overlap)[: settings.total]]
 
 
 def _shape(maps: Tensor) -> Size:

@@ -63,6 +63,12 @@ def subset_text(protocol: Mapping[str, Any]) -> str:
     return f"On a subset: {limit} pictures per set{evenly}." if limit else ""
 
 
+def split_text(protocol: Mapping[str, Any]) -> str:
+    """What must be said where a dataset has no test split; empty where it has one."""
+    other = protocol.get("split", "test") != "test"
+    return "Images of the validation split: the dataset has no test split." if other else ""
+
+
 def strengths_text(protocol: Mapping[str, Any]) -> str:
     """How strong corruptions on the fly are; empty of published sets."""
     profile = protocol.get("profile")
@@ -71,7 +77,7 @@ def strengths_text(protocol: Mapping[str, Any]) -> str:
 
 def origin_text(kind: Kind, protocol: Mapping[str, Any]) -> str:
     """What must be said of all figures; empty: nothing."""
-    return " ".join(filter(None, (kind.origin, strengths_text(protocol))))
+    return " ".join(filter(None, (kind.origin, strengths_text(protocol), split_text(protocol))))
 
 
 def percent(value: float) -> str:

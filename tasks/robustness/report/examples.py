@@ -7,9 +7,10 @@ from tasks.robustness.cells import CLEAN
 from tasks.robustness.data import Cells
 from tasks.robustness.ledger import Records
 from tasks.robustness.pictures.strip import Shown, strip_picture
-from tasks.robustness.scoring.outcomes import NO_PREDICTION, Outcomes
+from tasks.robustness.scoring.outcomes import Outcomes
 from tasks.robustness.scoring.scores import ALL
 from tasks.training.pictures import UNREADABLE, RgbPicture
+from tasks.training.predictions import NO_PREDICTION
 
 SEVERITY = 3
 """At which corruptions are shown, the middle one."""

@@ -22,6 +22,7 @@ from tasks.robustness.report.contents import (
     measured,
     percent,
     span_text,
+    split_text,
     strengths_text,
     subset_text,
 )
@@ -45,6 +46,7 @@ def headline_table(
     caption = [
         "Corrupted by this program: not ImageNet-C." if kind.origin else "",
         strengths_text(protocol),
+        split_text(protocol),
         subset_text(protocol),
         "* falls short of the protocol, see Figures." if marks else "",
     ]
@@ -124,7 +126,7 @@ def _calibration(report: Report) -> list[Picture]:
         for title, records in groups.items():
             outcomes = [r.outcomes[ALL] for r in records if len(r.outcomes.get(ALL, ()))]
             if outcomes:
-                picture = reliability_picture(*joined(outcomes).reliability())
+                picture = reliability_picture(joined(outcomes).calibration)
                 pictures.append(
                     replace(
                         picture,
