@@ -22,7 +22,7 @@ from tasks.training.pictures import Alteration
 from tasks.training.precision import resolved_precision, with_precision
 from tasks.training.task import Task
 from tasks.training.trained import facts_of
-from tasks.training.trainer import accumulate, build_trainer
+from tasks.training.trainer import accumulate, build_trainer, drop_incomplete_step
 from tasks.training.unreadable import UnreadableLimit
 
 _LOADING = [field.name for field in fields(Loading)]
@@ -151,8 +151,9 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     lowered = None
     if config.mode == "fit":
         lowered = data.fit_batches(trainer.world_size, is_explicit("dataset.batch_size"))
-    if config.optim.total_batch_size is not None:
-        accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
+    accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
+    if config.mode == "fit" and task.optimization.positions == "released":
+        drop_incomplete_step(trainer, data.train_batch_count(trainer.world_size))
     return Job(task, data, trainer, config.ckpt, [lowered] if lowered else [])
 
 

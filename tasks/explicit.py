@@ -27,10 +27,12 @@ class Explicit:
     Args:
         values: dotted names of settings, such as `backbone.version`.
         choices: groups of which an entry was chosen, such as `backbone`.
+        added: those of `values` that were added with a plus, so that nobody checked their names.
     """
 
     values: frozenset[str]
     choices: frozenset[str]
+    added: frozenset[str] = frozenset()
 
     def has(self, name: str) -> bool:
         """Whether a setting was set, or anything in it or around it."""
@@ -60,16 +62,18 @@ def explicit_settings() -> Explicit:
         values.update(_names(_content(loader, entry.config_path), entry.package or ""))
         if entry.override_key:
             choices.add(entry.override_key)
+    added: set[str] = set()
     for override in composed.config_overrides:
         if not override.is_delete():
-            values.update(_names(override.value(), override.key_or_group))
+            names = set(_names(override.value(), override.key_or_group))
+            values |= names
+            added |= names if override.is_add() or override.is_force_add() else set()
     for group, about in composed.overrides.override_metadata.items():
         where = about.containing_config_path
         if about.external_override or (where is not None and _is_explicit(loader, where)):
             choices.add(group)
-    return Explicit(
-        frozenset(name for name in values if not name.startswith("hydra.")), frozenset(choices)
-    )
+    own = frozenset(name for name in values if not name.startswith("hydra."))
+    return Explicit(own, frozenset(choices), frozenset(added))
 
 
 def is_explicit(name: str) -> bool:

@@ -133,11 +133,13 @@ def group_as_trained(
     if chosen and here.name != trained.name and group != "task":  # of which weights have only one
         return here, [Difference(group, here.name, trained.name)]
     own, found = trained.copy(), []
-    OmegaConf.set_struct(own, group == "dataset")
+    OmegaConf.set_struct(own, True)
     for name in explicit.within(group):
         value, before = OmegaConf.select(here, name), OmegaConf.select(own, name)
+        # A run of an earlier version may lack a setting that its dataset has by now.
+        known = here.name == trained.name and f"{group}.{name}" not in explicit.added
         try:
-            OmegaConf.update(own, name, value, force_add=group != "dataset")
+            OmegaConf.update(own, name, value, force_add=known or group != "dataset")
         except OmegaConfBaseException as error:
             raise SettingError(
                 f"{group}.{name}={value} does not fit {group}={trained.name}, with which the "

@@ -8,7 +8,7 @@ from detection import DET_SHAPES
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.callbacks import Callback
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 from segmentation import SEG_SHAPES
 
 TINY_TASKS = {"cls": TINY_SHAPES, "seg": SEG_SHAPES, "det": DET_SHAPES}
@@ -81,9 +81,8 @@ class Watch(Callback):
 
 
 def with_settings(config, changes):
-    """The configuration with some leaves changed, by their dotted names."""
-    from omegaconf import OmegaConf
-
+    """A copy of the configuration with some leaves changed, by their dotted names."""
+    config = config.copy()
     with open_dict(config):
         for leaf, value in changes.items():
             OmegaConf.update(config, leaf, value, merge=False)

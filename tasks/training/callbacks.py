@@ -1,10 +1,10 @@
-"""What watches a training run: the average of weights, learned positions, rates."""
+"""What watches a training run: learned positions, rates."""
 
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from dcls.layers import DclsNd
@@ -12,53 +12,6 @@ from dcls.layers import DclsNd
 _FEWEST_POINTS = 50
 LONGEST_INTERVAL = 20
 """Optimizer steps between two logged ones under `trainer.log_every_n_steps=auto`, at most."""
-
-
-class ExponentialAverage(EMAWeightAveraging):
-    """Exponential moving average of the weights, validated and saved in place of the raw ones.
-
-    Lightning's callback swaps in its copy even before any update went into it; this one leaves the
-    raw weights alone until the average has started. Integer buffers are copied, not averaged. In a
-    checkpoint `state_dict` is the average and `current_model_state` the raw weights.
-    """
-
-    @property
-    def started(self) -> bool:
-        """Whether at least one update went into the average."""
-        return self._average_model is not None and bool(self._average_model.n_averaged > 0)
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
-    ) -> None:
-        """Update the average, and keep counters such as those of batch norm exact."""
-        super().on_train_batch_end(trainer, pl_module, *args)
-        if self._average_model is not None and self.started:
-            pairs = zip(self._average_model.module.buffers(), pl_module.buffers(), strict=True)
-            for average, current in pairs:
-                if not average.is_floating_point():
-                    average.copy_(current)
-
-    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validate the average, once there is one."""
-        if self.started:
-            super().on_validation_epoch_start(trainer, pl_module)
-
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on training the raw weights."""
-        if self.started:
-            super().on_validation_epoch_end(trainer, pl_module)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the average in the model."""
-        if self.started:
-            super().on_train_end(trainer, pl_module)
-
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Save the average beside the raw weights."""
-        if self.started:
-            super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
 
 class PositionRecorder(Callback):

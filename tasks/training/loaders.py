@@ -118,6 +118,11 @@ class TaskData(L.LightningDataModule):
         self.loading = loading
         self._cache: dict[Split, Dataset[Sample]] = {}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TaskData":
+        # A copy of a task, such as the average of its weights, works on the same data. Copied, the
+        # data would take the trainer and everything that hangs on it along.
+        return self
+
     def pictures(self, split: Split) -> Pictures:
         """The pictures of a split, transformed for training or evaluation."""
         raise NotImplementedError
@@ -222,6 +227,13 @@ class TaskData(L.LightningDataModule):
     ) -> Sampler[list[Any]] | None:
         """Batches of training samples for one of `world` processes; None: drawn at random."""
         return None
+
+    def train_batch_count(self, world: int) -> int:
+        """Batches of an epoch of training for each of `world` processes."""
+        batches = self.train_batches(world, 0)
+        if batches is None:
+            return self.count("train") // world // self.loading.batch_size
+        return len(cast(Sized, batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split in order, each sample once over all processes."""

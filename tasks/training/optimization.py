@@ -13,8 +13,11 @@ from tasks.errors import SettingError, TrainingError
 
 PositionRecipe = Literal["intended", "released"]
 """`intended`: positions learn at five times the rate and are clamped, in every task.
-`released`: as the authors' code does it, where layer decay loses the factor five and only
-classification clamps."""
+`released`: as the authors' code does it. There layer decay loses the factor five and only
+classification clamps; the average of weights begins with the initial ones, is taken before the
+clamp, and of shared positions once per block (`tasks.training.average`); batches at the end of an
+epoch that do not fill an optimizer step are left out. In both, gradients are clipped only if
+`trainer.gradient_clip_val` says so."""
 
 
 Fused = Literal["auto"] | bool

@@ -14,6 +14,7 @@ PrecisionName = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 """`32-true`: float32 throughout. `bf16-mixed`, `16-mixed`: weights in float32, and autocast to
 bfloat16 or float16, the latter with scaled gradients. `64-true`: float64 throughout."""
 
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 _ALIASES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _HALF_WEIGHTS = {"bf16-true": "bf16-mixed", "16-true": "16-mixed"}
 
@@ -26,13 +27,12 @@ def resolved_precision(precision: str | int, accelerator: str) -> PrecisionName:
         accelerator: setting `trainer.accelerator`.
 
     Raises:
-        SettingError: for what does not exist, and for weights in half precision: they would lose
-            small updates, and positions most of their digits.
+        SettingError: for what does not exist or is not here, and for weights in half precision:
+            they would lose small updates, and positions most of their digits.
     """
-    name = _ALIASES.get(str(precision), str(precision))
+    name, device = _ALIASES.get(str(precision), str(precision)), device_type(accelerator)
     if name == "auto":
-        on_gpu = _device_type(accelerator) == "cuda"
-        fits = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        fits = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if fits else "32-true"
     if name in _HALF_WEIGHTS:
         raise SettingError(
@@ -61,7 +61,7 @@ def with_precision(task: Task, precision: PrecisionName) -> Task:
 def precision_arguments(precision: PrecisionName, accelerator: str) -> dict[str, Any]:
     """What `lightning.Trainer` is given for a precision, by the names of its arguments."""
     if precision in ("bf16-mixed", "16-mixed"):
-        plugin = ClippingMixedPrecision(cast(Any, precision), _device_type(accelerator))
+        plugin = ClippingMixedPrecision(cast(Any, precision), device_type(accelerator))
         return {"plugins": [plugin], "precision": None}
     return {"precision": precision}
 
@@ -97,9 +97,24 @@ def is_fused(optimizer: Optimizer) -> bool:
     return any(bool(group.get("fused")) for group in optimizer.param_groups)
 
 
-def _device_type(accelerator: str) -> str:
+def device_type(accelerator: str) -> str:
+    """What tensors of a run are on, by PyTorch's name, for the setting `trainer.accelerator`.
+
+    Raises:
+        SettingError: for one that is not known, or a GPU where there is none.
+    """
+    if accelerator not in _ACCELERATORS:
+        raise SettingError(
+            f"trainer.accelerator={accelerator} does not exist; choose one of "
+            f"{', '.join(_ACCELERATORS)}."
+        )
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "cuda"
     if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
+    if accelerator in ("gpu", "cuda", "mps"):
+        raise SettingError(
+            f"trainer.accelerator={accelerator}, but PyTorch {torch.__version__} finds no such "
+            "device here. Set trainer=cpu, or trainer.accelerator=auto for the best there is."
+        )
     return "cpu"

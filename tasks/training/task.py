@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -206,7 +207,8 @@ class Task(L.LightningModule):
     def _schedule(self) -> Callable[[int], float]:
         self.trainer.fit_loop.setup_data()  # or a run of max_steps would not know its batches
         total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        # the last step of an epoch may have fewer batches than the others
+        per_epoch = ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         return schedule(self.optimization, total, per_epoch)
 
     def _layer_ids(self) -> dict[str, int]:

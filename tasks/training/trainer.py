@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
+from tasks.training.average import ExponentialAverage
 from tasks.training.callbacks import (
     LONGEST_INTERVAL,
-    ExponentialAverage,
     LogInterval,
     PositionRecorder,
     RateLogger,
@@ -22,7 +21,7 @@ from tasks.training.callbacks import (
 from tasks.training.checkpoints import checkpoint_callbacks
 from tasks.training.finite import FiniteLoss, FiniteWeights
 from tasks.training.finite_outputs import FiniteOutputs
-from tasks.training.precision import precision_arguments, resolved_precision
+from tasks.training.precision import device_type, precision_arguments, resolved_precision
 from tasks.training.progress import OpeningLine, ProgressLines
 from tasks.training.task import Task
 
@@ -46,7 +45,7 @@ def build_trainer(
     """
     _quiet()
     precision = resolved_precision(settings["precision"], settings["accelerator"])
-    sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
+    sync = settings["sync_batchnorm"] and device_type(settings["accelerator"]) == "cuda"
     arguments = settings | {"sync_batchnorm": sync}
     arguments |= precision_arguments(precision, settings["accelerator"])
     built_in = _built_in(task, folder)
@@ -77,8 +76,9 @@ def _built_in(task: Task, folder: Path) -> list[Callback]:
     """What every run has, in the order in which it acts."""
     callbacks = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
     callbacks += [RateLogger(), PositionRecorder()]
-    if task.optimization.ema_decay is not None:
-        callbacks.append(ExponentialAverage(decay=task.optimization.ema_decay))
+    settings = task.optimization
+    if settings.ema_decay is not None:
+        callbacks.append(ExponentialAverage(settings.ema_decay, settings.positions == "released"))
     return [*callbacks, FiniteLoss(), FiniteOutputs(), FiniteWeights()]  # these see the average too
 
 
@@ -87,33 +87,46 @@ def watched() -> bool:
     return sys.stdout.isatty()
 
 
-def accumulate(trainer: L.Trainer, total: int, batch_size: int) -> None:
-    """Make `total` samples an optimizer step, and keep validation's interval one of such steps.
+def accumulate(trainer: L.Trainer, total: int | None, batch_size: int) -> None:
+    """Set the batches of an optimizer step, and count validation's interval in such steps.
 
     Args:
         trainer: its number of processes counts.
-        total: samples per optimizer step over all processes.
+        total: samples per optimizer step over all processes; None: as many batches as the
+            trainer was told to accumulate.
         batch_size: samples per batch and process.
 
     Raises:
         SettingError: if the total is no multiple of what one step of all processes holds.
     """
     processes = trainer.world_size
-    if total % (batch_size * processes):
-        raise SettingError(
-            f"optim.total_batch_size={total} is no multiple of dataset.batch_size="
-            f"{batch_size} x {processes} process(es). Choose a batch size that divides "
-            f"{total // processes}, or optim.total_batch_size=null."
-        )
-    batches = total // (batch_size * processes)
-    trainer.accumulate_grad_batches = batches
+    if total is not None:
+        if total % (batch_size * processes):
+            raise SettingError(
+                f"optim.total_batch_size={total} is no multiple of dataset.batch_size="
+                f"{batch_size} x {processes} process(es). Choose a batch size that divides "
+                f"{total // processes}, or optim.total_batch_size=null."
+            )
+        trainer.accumulate_grad_batches = total // (batch_size * processes)
     interval = trainer.val_check_interval
     if isinstance(interval, int):  # Lightning counts batches
-        trainer.val_check_interval = interval * batches
+        trainer.val_check_interval = interval * trainer.accumulate_grad_batches
 
 
-def _uses_gpu(accelerator: str) -> bool:
-    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+def drop_incomplete_step(trainer: L.Trainer, batches: int) -> None:
+    """Leave out the batches at the end of an epoch that do not fill an optimizer step.
+
+    As in the code of the released weights; otherwise they make a step of their own.
+
+    Args:
+        trainer: knows how many batches make a step.
+        batches: of an epoch, per process.
+    """
+    limit = trainer.limit_train_batches
+    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    rest = used % trainer.accumulate_grad_batches
+    if rest and rest < used:
+        trainer.limit_train_batches = used - rest
 
 
 def _quiet() -> None:

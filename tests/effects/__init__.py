@@ -14,11 +14,11 @@ each:
 
 A tuple of rows tries each. To add the row of a new setting:
 
-- of the groups backbone, optim, trainer, logger and callbacks: `shared.py`;
+- of the groups backbone and optim: `shared.py`; of trainer, logger and callbacks: `trainer.py`;
 - at the top of `conf/run.yaml`, or of its block `benchmark`: `command.py`;
 - of group `task`, or at the top of a task's file: `models.py`, under the task's name;
 - of group `dataset`: `data.py`, in the rows that data sets have in common or under the names of
-  those that have it.
+  those that have it; of its `recipe`: `recipes.py`.
 
 A row of a setting that no longer exists fails, too.
 """

@@ -92,7 +92,7 @@ class Case:
     def watching(self, module):
         """Collect the first input of every call of a module."""
         seen = []
-        hook = module.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].detach()))
+        hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
         yield seen
         hook.remove()
 

@@ -24,8 +24,8 @@ def command_of(name, root):
         return (*SEG_FILES, f"dataset={name}", place)
     if name in ("coco", "coco_folder"):
         return (*(o for o in DET_FILES if o != "dataset=coco_folder"), f"dataset={name}", place)
-    few = ("dataset.val_count=4",) if name == "fashion_mnist" else ()
-    return (*TINY, f"dataset={name}", place, *few)
+    more = "dataset.val_count=4" if name == "fashion_mnist" else "backbone.stem_stride=2"
+    return (*TINY, f"dataset={name}", place, more)
 
 
 def write_files(root):
@@ -36,7 +36,8 @@ def write_files(root):
     write_splits(root / "webdataset")
     some = [n for n in all_cells() if n.count("/") == 0 or n.endswith(("fog/1", "plasma_noise/1"))]
     write_cells(root / "imagenet_sets", {name: all_cells()[name] for name in some})
-    _noise(root / "imagenet_sets/imagenet-c/fog/1")
+    for folder in ("imagenet-c/fog/1", "imagenet/val"):
+        _noise(root / "imagenet_sets" / folder)
     _pairs(root)
     _annotated(root / "coco_folder", {"train": "train", "val": "val"}, "{}.json")
     folders = {"train": "train2017", "val": "val2017"}

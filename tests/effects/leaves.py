@@ -14,11 +14,6 @@ OTHER_GROUPS = ("backbone", "optim", "trainer", "logger", "callbacks")
 _ROOT = Path(conf.__file__).parent
 
 
-def choices(group: str) -> list[str]:
-    """The choices of a group of the configuration, by its files."""
-    return sorted(path.stem for path in (_ROOT / group).glob("*.yaml"))
-
-
 def leaves(config: DictConfig, prefix: str = "") -> Iterator[str]:
     """Dotted names of the leaves; an empty group is a leaf."""
     for key in config:
@@ -33,25 +28,23 @@ def leaves(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def shared_leaves() -> set[str]:
     """Leaves of no task and no data set, of all compositions together."""
-    commands = [(f"task={task}",) for task in TASKS]
-    commands += [(f"{group}={choice}",) for group in OTHER_GROUPS for choice in choices(group)]
-    found = {leaf for command in commands for leaf in leaves(composed(*command))}
-    return {leaf for leaf in found if not leaf.startswith(("dataset.", "task."))} - set().union(
-        *(own_leaves(task) for task in TASKS)
-    )
+    found = {leaf for task in TASKS for leaf in leaves(composed(f"task={task}"))}
+    for group in OTHER_GROUPS:
+        found |= {f"{group}.{leaf}" for path in _files(group) for leaf in _written_in(path)}
+    found |= experiment_leaves()
+    found -= set().union(*(_own_leaves(task) for task in TASKS))
+    return {leaf for leaf in found if not leaf.startswith(("dataset.", "task."))}
+
+
+def experiment_leaves() -> set[str]:
+    """Leaves that experiments set."""
+    return {leaf for path in _files("experiment") for leaf in _written_in(path)}
 
 
 def task_leaves(task: str) -> set[str]:
     """Leaves of group `task`, and those that the task's file puts at the top."""
     config = composed(f"task={task}")
-    return {leaf for leaf in leaves(config) if leaf.startswith("task.")} | own_leaves(task)
-
-
-def own_leaves(task: str) -> set[str]:
-    """Leaves at the top of a task's composition that not all tasks have."""
-    everywhere = set.intersection(*({str(k) for k in composed(f"task={one}")} for one in TASKS))
-    config = composed(f"task={task}")
-    return {leaf for leaf in leaves(config) if leaf.split(".")[0] not in everywhere}
+    return {leaf for leaf in leaves(config) if leaf.startswith("task.")} | _own_leaves(task)
 
 
 def dataset_leaves(name: str) -> set[str]:
@@ -63,5 +56,25 @@ def dataset_leaves(name: str) -> set[str]:
 
 def dataset_names() -> list[str]:
     """All data sets, `shapes` once for each task that it has settings for."""
-    plain = [name for name in choices("dataset") if name != "shapes"]
-    return plain + [f"shapes/{task}" for task in choices("dataset/shapes_for")]
+    plain = sorted(path.stem for path in (_ROOT / "dataset").glob("*.yaml"))
+    shapes = sorted(path.stem for path in (_ROOT / "dataset/shapes_for").glob("*.yaml"))
+    return [name for name in plain if name != "shapes"] + [f"shapes/{task}" for task in shapes]
+
+
+def _own_leaves(task: str) -> set[str]:
+    """Leaves at the top of a task's composition that not all tasks have."""
+    everywhere = set.intersection(*({str(k) for k in composed(f"task={one}")} for one in TASKS))
+    config = composed(f"task={task}")
+    return {leaf for leaf in leaves(config) if leaf.split(".")[0] not in everywhere}
+
+
+def _files(group: str) -> list[Path]:
+    return sorted((_ROOT / group).rglob("*.yaml"))
+
+
+def _written_in(path: Path) -> set[str]:
+    """The leaves that a file itself sets, under its package."""
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    config.pop("defaults", None)
+    return set(leaves(config))

@@ -28,7 +28,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Refused:
-    """With this value building the data and the model is an error that holds the text."""
+    """With this value building the job is an error that holds the text."""
 
     value: Any
     text: str

@@ -66,7 +66,7 @@ def test_imagenet_recipes_are_the_published_ones(name):
     assert (optim.lr, optim.weight_decay, optim.min_lr) == (4e-3, 0.05, 1e-6)
     assert (optim.warmup_epochs, optim.schedule) == (20, "cosine")
     assert (optim.ema_decay, optim.total_batch_size) == (0.9999, 4096)
-    assert (optim.layer_decay, optim.positions, optim.repulsion_start_epoch) == (1, "intended", 20)
+    assert (optim.layer_decay, optim.positions, optim.repulsion_start_epoch) == (1, "released", 20)
     assert config.trainer.max_epochs == 300
     assert config.task.mixing == {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1}
     recipe = config.dataset.recipe
@@ -93,7 +93,7 @@ def test_ade20k_recipes_are_the_published_ones(name):
     assert (optim.warmup_steps, optim.warmup_start) == (1500, 1e-6)
     assert (optim.layer_decay, optim.layer_scheme) == (0.9, "stage_wise")
     assert optim.layer_count == (6 if size == "tiny" else 12)
-    assert (optim.ema_decay, optim.total_batch_size) == (None, 16)
+    assert (optim.ema_decay, optim.total_batch_size, optim.positions) == (None, 16, "released")
     trainer = config.trainer
     assert (trainer.max_steps, trainer.max_epochs) == (160_000, -1)
     assert (trainer.check_val_every_n_epoch, trainer.val_check_interval) == (None, 16_000)
@@ -127,7 +127,7 @@ def test_coco_recipes_are_the_published_ones(name):
     decay = {"tiny": 0.7, "small": 0.7, "base": 0.8}[size] if cascade else 0.95
     assert (optim.layer_decay, optim.layer_scheme) == (decay, "layer_wise")
     assert optim.layer_count == (6 if size == "tiny" else 12)
-    assert (optim.ema_decay, optim.total_batch_size) == (None, 16)
+    assert (optim.ema_decay, optim.total_batch_size, optim.positions) == (None, 16, "released")
     assert optim.repulsion_start_epoch is None
     trainer = config.trainer
     assert (trainer.max_epochs, trainer.precision) == (36, "bf16-mixed")

@@ -14,15 +14,17 @@ from effects.leaves import (
     TASKS,
     dataset_leaves,
     dataset_names,
+    experiment_leaves,
     shared_leaves,
     task_leaves,
 )
 from effects.models import MODELS
 from effects.rows import NO_EXPECTATION, Effect, Elsewhere, Refused
-from effects.shared import SHARED
+from effects.shared import BACKBONE, OPTIM
+from effects.trainer import OUTPUTS, TRAINER
 from robustness import without_drawing
 
-TABLE = {**COMMAND, **SHARED}
+TABLE = {**COMMAND, **BACKBONE, **OPTIM, **TRAINER, **OUTPUTS}
 FOLDER = Path(__file__).parent
 
 
@@ -64,6 +66,14 @@ def test_every_setting_of_a_dataset_has_a_row(name):
     assert difference(dataset_leaves(name), DATASETS.get(name, {})) == NOTHING
 
 
+def test_experiments_only_set_what_has_a_row():
+    rows = {
+        *TABLE,
+        *(leaf for table in (MODELS, DATASETS) for own in table.values() for leaf in own),
+    }
+    assert experiment_leaves() - rows == set()
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """The files of all data sets."""
@@ -71,44 +81,44 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def seen_before():
-    """What probes gave without the value, which several rows share."""
-    return {}
+def case_of(files, tmp_path_factory):
+    """The case of a composition with other leaves changed, kept for the rows that share it."""
+    kept = {}
+
+    def case_of(where, changes):
+        name = f"{where} {dict(changes)}"
+        if name not in kept:
+            config = with_settings(composed(*command(where, files)), changes)
+            kept[name] = Case(config, tmp_path_factory.mktemp("case"))
+        return kept[name]
+
+    return case_of
 
 
 def command(where, files):
     """What composes a task or a data set."""
-    if where in TINY_TASKS:
-        return TINY_TASKS[where]
-    choice, _, task = where.partition("/")
-    if choice == "shapes":
-        alike = {"robustness": "cls"}.get(task, task)
-        return (
-            *TINY_TASKS[alike],
-            *(() if alike == task else (f"task={task}", "mode=fit", "dataset=shapes")),
-        )
-    return command_of(where, files)
+    if where == "shapes/robustness":
+        return (*TINY_TASKS["cls"], "task=robustness", "mode=fit", "dataset=shapes")
+    task = where.removeprefix("shapes/")
+    return TINY_TASKS[task] if task in TINY_TASKS else command_of(where, files)
 
 
 @pytest.mark.parametrize(("where", "leaf", "row"), rows_of(Effect))
-def test_a_setting_has_its_effect(where, leaf, row, files, tmp_path, monkeypatch):
-    found = []
-    for name, changes in (("without", row.base), ("with", {**row.base, leaf: row.value})):
-        config = with_settings(composed(*command(where, files)), changes)
-        found.append(row.probe(Case(config, tmp_path / name)))
-    before, after = found
+def test_a_setting_has_its_effect(where, leaf, row, case_of, tmp_path):
+    without = case_of(where, row.base)
+    changed = with_settings(without.config, {leaf: row.value})
+    before, after = row.probe(without), row.probe(Case(changed, tmp_path))
     assert after != before, "it has no effect"
     if row.expected is not NO_EXPECTATION:
         assert after == row.expected
 
 
 @pytest.mark.parametrize(("where", "leaf", "row"), rows_of(Refused))
-def test_a_setting_that_cannot_be_is_refused_by_name(where, leaf, row, files, tmp_path):
-    config = composed(*command(where, files))
-    with_settings(config, row.base)
-    assert Case(config, tmp_path).task is not None
+def test_a_setting_that_cannot_be_is_refused_by_name(where, leaf, row, case_of, tmp_path):
+    without = case_of(where, row.base)
+    assert without.job is not None
     with pytest.raises(Exception, match=re.escape(row.text)):
-        _ = Case(with_settings(config, {leaf: row.value}), tmp_path).task
+        _ = Case(with_settings(without.config, {leaf: row.value}), tmp_path).job
 
 
 @pytest.mark.parametrize(("where", "leaf", "row"), rows_of(Elsewhere))

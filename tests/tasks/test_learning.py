@@ -79,7 +79,6 @@ LESSONS = {
         ignorant=0.02,
     ),
 }
-SEEDS = (0, 1, 2)
 
 
 class Shuffled(Dataset):
@@ -102,11 +101,10 @@ def validated(job, lesson):
     return figures[lesson.figure]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("task", LESSONS)
-def test_a_model_learns_from_its_targets(task, seed, tmp_path):
+def test_a_model_learns_from_its_targets(task, tmp_path):
     lesson = LESSONS[task]
-    config = composed(f"task={task}", f"seed={seed}", *SMALL, *lesson.settings)
+    config = composed(f"task={task}", *SMALL, *lesson.settings)
     jobs = {name: build(config, tmp_path / name) for name in ("untrained", "misled", "learned")}
     misled = jobs["misled"].data
     misled._cache["train"] = Shuffled(misled.split("train"))
@@ -114,6 +112,5 @@ def test_a_model_learns_from_its_targets(task, seed, tmp_path):
         jobs[name].trainer.fit(jobs[name].task, datamodule=jobs[name].data)
         assert 50 <= jobs[name].trainer.global_step <= 100
     found = {name: validated(job, lesson) for name, job in jobs.items()}
-    print(task, seed, found)
     assert found["learned"] > lesson.learned, found
     assert max(found["untrained"], found["misled"]) < lesson.ignorant, found

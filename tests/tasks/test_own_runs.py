@@ -174,6 +174,7 @@ def test_a_run_of_an_earlier_version_is_tested(run, trained, tmp_path):
     folder = shutil.copytree(trained("seg"), tmp_path / "earlier")
     text = (folder / "config.yaml").read_text()
     for old, new in (
+        ("  on_corrupt: error\n", ""),
         ("eval: slide", "eval: whole"),
         ("  inference:\n", "  inference:\n    mode: slide\n    tta: flip\n"),
         ("  recipe:\n", "  stem_stride: 2\n  recipe:\n    tta: flip\n    image_size: 32\n"),
@@ -181,10 +182,11 @@ def test_a_run_of_an_earlier_version_is_tested(run, trained, tmp_path):
         assert old in text
         text = text.replace(old, new)
     (folder / "config.yaml").write_text(text)
-    ended = run(*TEST, f"ckpt={folder / BEST}")
+    ended = run(*TEST, f"ckpt={folder / BEST}", "dataset.on_corrupt=skip")
     assert ended.code == 0, ended.err
     config = ended.results["config"]
     assert (config["eval"], config["tta"]) == ("slide", "flip")
+    assert config["dataset"]["on_corrupt"] == "skip"
 
 
 class TestInPython:

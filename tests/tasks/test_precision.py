@@ -13,6 +13,7 @@ from optimization import SETTINGS
 from segmentation import SEG_SHAPES
 from torch import nn
 from torch.amp import GradScaler
+from torch.nn.modules.module import register_module_forward_hook
 
 from tasks.training import precision
 from tasks.training.optimization import build_optimizer
@@ -49,11 +50,11 @@ def fitted(request, tmp_path_factory):
         "optim.fused=true",
         "optim.ema_decay=0.5",
     )
+    assert ended.code == 0, ended.err
     return Fitted(task, form, ended, GradientNorms.fused, GradientNorms.norms)
 
 
 def test_a_fused_optimizer_is_clipped(fitted):
-    assert fitted.ended.code == 0, fitted.ended.err
     assert fitted.fused
     finite = [norm for norm in fitted.norms if isfinite(norm)]
     assert finite  # the scaler of 16-mixed leaves out steps whose gradients are too large for it
@@ -117,6 +118,44 @@ def test_an_unknown_precision_is_refused_with_the_choices(run):
     assert not ended.folders
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("form", ["auto", "32-true"])
+def test_a_gpu_that_is_not_there_is_refused_before_there_is_a_folder(run, form):
+    ended = run(*TINY_SHAPES, "trainer=gpu", f"trainer.precision={form}")
+    refused(ended, "trainer.accelerator=gpu", "Set trainer=cpu")
+    assert not ended.folders
+
+
+def test_an_unknown_accelerator_is_refused_before_there_is_a_folder(run):
+    ended = run(*TINY_SHAPES, "trainer.accelerator=abacus")
+    refused(ended, "trainer.accelerator=abacus", "auto, cpu, gpu")
+    assert not ended.folders
+
+
+def test_a_benchmark_computes_in_the_precision_asked_for(run):
+    seen = []
+
+    def record(module, inputs, output):
+        seen.append(output.dtype)
+
+    with register_module_forward_hook(record):
+        ended = run(
+            *TINY_SHAPES,
+            "mode=benchmark",
+            "trainer.precision=16-mixed",
+            "benchmark.passes=[inference]",
+            "benchmark.variants=[plain]",
+            "benchmark.seconds=0.01",
+            "benchmark.batch_sizes=[1]",
+            "benchmark.image_size=32",
+            "benchmark.classes=3",
+        )
+    assert ended.code == 0, ended.err
+    assert ended.results["facts"]["precision"] == "16-mixed"
+    assert torch.float16 in seen
+    assert torch.bfloat16 not in seen
+
+
 def test_lightnings_short_names_are_known():
     for name, meant in ((32, "32-true"), ("16", "16-mixed"), ("bf16", "bf16-mixed")):
         assert resolved_precision(name, "cpu") == meant
@@ -165,20 +204,6 @@ def test_fused_is_auto_true_or_false(run, value):
     ended = run(*TINY_SHAPES, f"optim.fused={value}")
     refused(ended, f"optim.fused={value}", "auto, true or false")
     assert not ended.folders
-
-
-def test_a_compiled_backbone_trains_in_bfloat16(run, monkeypatch):
-    compiled = nn.Module.compile  # traced, but not translated, which takes most of the time
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled(self, backend="eager"))
-    torch.compiler.reset()
-    settings = (
-        *TINY_SHAPES,
-        "dataset.counts={train:16,val:8,test:8}",
-        "trainer.precision=bf16-mixed",
-    )
-    found, wanted = (run(*settings, f"compile={on}").results["metrics"] for on in ("true", "false"))
-    torch.compiler.reset()
-    assert found["test/loss"] == pytest.approx(wanted["test/loss"], rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

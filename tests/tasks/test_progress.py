@@ -1,5 +1,6 @@
 """A run whose output nobody watches says what it does and how far it is, in every mode."""
 
+import os
 import re
 import subprocess
 import sys
@@ -212,8 +213,9 @@ def test_what_is_said_reaches_a_file_at_once(tmp_path):
         "import time; from tasks.reporting.progress import Progress\n"
         "with Progress(lambda: 'status', interval=0.05): time.sleep(20)"
     )
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     with (tmp_path / "log").open("w") as log:
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=log)
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=log, env=buffered)
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline and not (tmp_path / "log").read_text():
             time.sleep(0.05)

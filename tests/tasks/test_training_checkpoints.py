@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tasks.training.callbacks import ExponentialAverage
+from tasks.training.average import ExponentialAverage
 from tasks.training.checkpoints import BEST, LAST, checkpoint_callbacks
 
 BATCHES = 4
