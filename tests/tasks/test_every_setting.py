@@ -45,25 +45,24 @@ def tasks_of(row):
     return getattr(row, "tasks", ("cls",))
 
 
-def difference(leaves, rows):
-    return {"without a row": leaves - set(rows), "no longer there": set(rows) - leaves}
-
-
-NOTHING = {"without a row": set(), "no longer there": set()}
+def check(leaves, rows):
+    lacking, over = sorted(leaves - set(rows)), sorted(set(rows) - leaves)
+    assert not lacking, f"settings without a row in tests/effects (see its docstring): {lacking}"
+    assert not over, f"rows in tests/effects of settings that are gone: {over}"
 
 
 def test_every_shared_setting_has_a_row():
-    assert difference(shared_leaves(), TABLE) == NOTHING
+    check(shared_leaves(), TABLE)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_setting_of_a_task_has_a_row(task):
-    assert difference(task_leaves(task), MODELS[task]) == NOTHING
+    check(task_leaves(task), MODELS[task])
 
 
 @pytest.mark.parametrize("name", dataset_names())
 def test_every_setting_of_a_dataset_has_a_row(name):
-    assert difference(dataset_leaves(name), DATASETS.get(name, {})) == NOTHING
+    check(dataset_leaves(name), DATASETS.get(name, {}))
 
 
 def test_experiments_only_set_what_has_a_row():
