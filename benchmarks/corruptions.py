@@ -14,14 +14,16 @@ import time
 import warnings
 from collections.abc import Callable
 
-import cv2
 import numpy as np
+import torch
+from PIL import Image
 
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, corrupt, generator_for
 
 try:
+    import cv2
     import imagecorruptions
-except ModuleNotFoundError:
+except ImportError:
     imagecorruptions = None
 
 
@@ -31,7 +33,9 @@ def main() -> None:
     options.add_argument("--height", type=int, default=224)
     options.add_argument("--width", type=int, default=224)
     chosen = options.parse_args()
-    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    if imagecorruptions is not None:
+        cv2.setNumThreads(1)
     warnings.simplefilter("ignore")
     picture = photograph(chosen.height, chosen.width)
     start = time.perf_counter()
@@ -55,7 +59,7 @@ def photograph(height: int, width: int) -> np.ndarray:
     """A photograph is imitated by coarse noise with a little fine noise on it."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (12, 12, 3)).astype(np.uint8)
-    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    picture = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
     return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
 
 

@@ -1,6 +1,7 @@
 """Dilated Convolution with Learnable Spacings: layers and backbones (arXiv 2112.03740)."""
 
-from dcls.backbones import Backbone, create_backbone, list_backbones
+from dcls.backbone import Backbone
+from dcls.backbones import create_backbone, list_backbones
 from dcls.checkpoint import LoadReport, load_checkpoint
 from dcls.convnext import ConvNeXt
 from dcls.depthwise import DepthwiseConv2d, depthwise_conv2d

@@ -4,41 +4,19 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import timm
-from torch import Tensor, nn
 
+from dcls.backbone import Backbone
 from dcls.blocks import DepthwiseSpec
-from dcls.convnext import ConvNeXt, FeatureInfo, LayerScheme, check_stages
+from dcls.convnext import ConvNeXt, check_stages
 from dcls.errors import BackboneArgumentError, UnknownBackboneError
 from dcls.interpolation import WIDTH_VERSIONS
 from dcls.replace import Convolution, replace_convs
 from dcls.timm_backbone import TimmBackbone
 
 TIMM_PREFIX = "timm/"
-
-
-@runtime_checkable
-class Backbone(Protocol):
-    """What every backbone of `create_backbone` offers, beside being an `nn.Module`."""
-
-    feature_info: tuple[FeatureInfo, ...]
-    num_features: int
-    num_classes: int
-    classifier: tuple[str, ...]
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Logits (N, num_classes), or pooled features (N, num_features) if num_classes is 0.
-
-        Built with `features`: the four maps of `forward_stages`.
-        """
-
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """Four feature maps, finest first."""
-
-    def layer_ids(self, scheme: LayerScheme, num_layers: int = 12) -> dict[str, int]:
-        """Layer number of every parameter by name, 0 to `num_layers` + 1."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +57,7 @@ def list_backbones() -> list[str]:
 
 def create_backbone(
     name: str, num_classes: int = 1000, features: bool = False, **settings: Any
-) -> nn.Module:
+) -> Backbone:
     """Build a backbone with fresh weights.
 
     Args:
@@ -96,7 +74,7 @@ def create_backbone(
             `share_positions`); for timm's models those of `timm.create_model`, and `in_channels`.
 
     Returns:
-        A module that satisfies `Backbone`.
+        The backbone; training mode, fresh weights.
 
     Raises:
         UnknownBackboneError: naming the nearest names.

@@ -1,5 +1,6 @@
 """Weights from a file into a backbone: the released ones, timm's and our own."""
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dcls.checkpoint_file import read_state
+from dcls.checkpoint_file import RAW, Saved, read_saved, read_state
 from dcls.convnext import ConvNeXt
 from dcls.errors import CheckpointError
 from dcls.key_names import CONVNEXT_VOCABULARIES, Found, State, Vocabulary, find
+from dcls.misfit import misfit
 from dcls.recognition import guess_backbone
 from dcls.timm_backbone import TimmBackbone
 
@@ -20,12 +22,10 @@ __all__ = [
     "check_shared",
     "guess_backbone",
     "load_checkpoint",
-    "misfit",
     "read_state",
 ]
 
-_NAMED = 4
-"""Keys of each kind that an error names; it counts the others."""
+logger = logging.getLogger(__name__)
 _ENDS = ("norm.", "norm0.", "norm1.", "norm2.", "norm3.")
 """Norms behind the stages of a ConvNeXt: one for classification, four for dense tasks."""
 
@@ -48,7 +48,9 @@ def load_checkpoint(
 
     Reads the authors' released files, Facebook's and timm's ConvNeXt, checkpoints of this
     project's runs (of an averaged run: the average), the backbone inside a segmentation or
-    detection checkpoint, bare state dicts, and safetensors.
+    detection checkpoint, bare state dicts, and safetensors. Where a file holds several sets of
+    weights, the averaged ones are taken (`state_dict_ema`, `model_ema`, `ema`, `teacher`), as timm
+    does, and a log message names what was taken and what was not.
 
     A model built with `features=True` takes classification weights too: their final norm and head
     are ignored, and the norm of each stage keeps its values. A model without a head
@@ -86,14 +88,17 @@ def load_checkpoint(
         raise CheckpointError(_other_classes(path, known[misshapen[0]], expected[misshapen[0]]))
     if misshapen or (strict and any(problems.values())):
         problems["of another shape"] = misshapen
-        raise CheckpointError(misfit(path, problems, found.state))
+        headless = any(key.startswith(classifier) for key in problems["missing"])
+        others = found.outside if headless else ()
+        raise CheckpointError(misfit(path, problems, found.state, expected, others))
     check_shared(model, known, path)
     model.load_state_dict(known, strict=False)
     return LoadReport(found.source, missing, (*found.outside, *ignored))
 
 
 def _find(model: nn.Module, expected: Mapping[str, Tensor], path: str | Path) -> Found:
-    saved = read_state(path)
+    file = read_saved(path)
+    saved = file.state
     found = find(saved, _vocabularies(model, next(iter(expected))), expected)
     if found is None:
         guess = guess_backbone(saved)
@@ -103,7 +108,23 @@ def _find(model: nn.Module, expected: Mapping[str, Tensor], path: str | Path) ->
             f"{next(iter(expected))}, with or without a prefix ({hint}). Build the backbone that "
             "the file belongs to."
         )
+    report_choice(path, file, found)
     return found
+
+
+def report_choice(path: str | Path, file: Saved, found: Found) -> None:
+    """Log which weights of a file were taken, if there are others beside them."""
+    if not (file.beside or found.beside):
+        return
+    inside = f"{file.taken}." if file.taken else ""
+    others = [*file.beside, *(f"{inside}{prefix}*" for prefix in found.beside)]
+    logger.log(
+        logging.INFO if others == [RAW] else logging.WARNING,
+        "%s holds several sets of weights: %s* was taken, not %s",
+        path,
+        inside + found.prefix,
+        ", ".join(others),
+    )
 
 
 def _vocabularies(model: nn.Module, anchor: str) -> tuple[Vocabulary, ...]:
@@ -154,15 +175,3 @@ def _other_classes(path: str | Path, found: Tensor, wanted: Tensor) -> str:
         f"with num_classes={len(found)} (choose the dataset it was trained on), or load it without "
         "its head: backbone.pretrained=<file>, load_checkpoint(..., head=False)."
     )
-
-
-def misfit(path: str | Path, problems: dict[str, list[str]], state: State) -> str:
-    """The message of a checkpoint whose keys do not fit: what is wrong, and what it looks like."""
-    parts = [
-        f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if keys[_NAMED:] else ''})"
-        for what, keys in problems.items()
-        if keys
-    ]
-    guess = guess_backbone(state)
-    hint = f" This looks like {guess}: build that backbone." if guess else ""
-    return f"{path} does not fit the model: {'; '.join(parts)}.{hint}"

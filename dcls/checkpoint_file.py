@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +14,17 @@ from torch import Tensor
 from dcls.errors import CheckpointError
 from dcls.key_names import State
 
-WRAPPERS = ("state_dict", "model", "model_ema")
-"""Keys under which the state dict stands; the first one found counts. (`state_dict` of an averaged
-run of this project is the average.)"""
+AVERAGES = ("state_dict_ema", "model_ema", "ema", "teacher")
+"""Keys of averaged weights: timm's, ConvNeXt's and torchvision's, others', and DINO's, whose
+teacher is the average of the student."""
+WRAPPERS = (*AVERAGES, "state_dict", "model", "module", "ema_state_dict", "student")
+"""Keys under which weights stand; the first one found counts, so that an average is preferred as
+in timm. (`state_dict` is the average itself in the checkpoints of an averaged run of this project
+and of mmengine, which keeps the raw weights as `ema_state_dict`.)"""
+RAW = "current_model_state"
+"""Key of the raw weights beside the average in the checkpoints of this project's runs."""
+_FEWEST = 2
+"""Tensors of other weights that are worth naming: a loss may keep a centre or a counter."""
 
 _NUMPY_BUILDERS: tuple[Any, ...] = (np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0])
 _HARMLESS: list[Any] = [
@@ -39,8 +47,24 @@ _BEGINNINGS = (
 )
 
 
+class Saved(NamedTuple):
+    """The weights in a file."""
+
+    state: State
+    """The state dict, on the CPU."""
+    taken: str
+    """The key under which it stands in the file; empty if it stands alone."""
+    beside: tuple[str, ...]
+    """Keys of other weights in the file."""
+
+
 def read_state(path: str | Path) -> State:
-    """The state dict in a file, out of its wrapper, on the CPU.
+    """The state dict in a file, on the CPU; see `read_saved`."""
+    return read_saved(path).state
+
+
+def read_saved(path: str | Path) -> Saved:
+    """The state dict in a file, the averaged one if there are several, and what stands beside it.
 
     Args:
         path: written by `torch.save` or, if it ends in `.safetensors`, by safetensors.
@@ -52,7 +76,7 @@ def read_state(path: str | Path) -> State:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {found}; give the path of a checkpoint file.")
-    content = _unwrapped(_read(path))
+    content, taken, beside = _unwrapped(_read(path))
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(
             f"{path} holds no state dict but a {type(content).__name__}; save "
@@ -64,7 +88,7 @@ def read_state(path: str | Path) -> State:
             f"{path} holds no tensors; expected a state dict, alone or under one of the keys "
             f"{', '.join(WRAPPERS)}, found the keys {', '.join(map(str, list(content)[:6]))}."
         )
-    return tensors
+    return Saved(tensors, taken, beside)
 
 
 def _read(path: Path) -> Any:
@@ -95,8 +119,22 @@ def _explanation(path: Path, message: str) -> str:
     return f"It may be cut short or of another kind ({first}); fetch it again."
 
 
-def _unwrapped(content: Any) -> Any:
+def _unwrapped(content: Any) -> tuple[Any, str, tuple[str, ...]]:
+    """What stands under the first wrapper, the key of that, and the keys of other weights."""
+    if not isinstance(content, Mapping):
+        return content, "", ()
     for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            return content[wrapper]
-    return content
+        if _holds_weights(content.get(wrapper), 1):
+            others = (key for key in content if key != wrapper)
+            beside = [str(key) for key in others if _holds_weights(content[key], _FEWEST)]
+            inner, deeper, more = _unwrapped(content[wrapper])
+            key = f"{wrapper}.{deeper}" if deeper else wrapper
+            return inner, key, (*beside, *(f"{wrapper}.{one}" for one in more))
+    return content, "", ()
+
+
+def _holds_weights(content: Any, fewest: int) -> bool:
+    if not isinstance(content, Mapping):
+        return False
+    tensors = sum(isinstance(value, Tensor) for value in content.values())
+    return tensors >= fewest or any(_holds_weights(content.get(k), fewest) for k in WRAPPERS)

@@ -1,7 +1,7 @@
 """The one ConvNeXt of classification, segmentation and detection (arXiv 2201.03545, 2112.03740)."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -9,25 +9,18 @@ from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dcls.backbone import Backbone, FeatureInfo, LayerScheme
 from dcls.blocks import EPS, Block, ChannelNorm, DepthwiseSpec, downsampling
 from dcls.errors import BackboneArgumentError
 from dcls.ndlayer import DclsNd
 from dcls.stage_kernels import constructed_at_once
 
-LayerScheme = Literal["layer_wise", "stage_wise"]
 STAGES = 4
 BLOCKS_PER_LAYER = 3
 """Consecutive blocks of the third stage that count as one layer."""
 
 
-class FeatureInfo(NamedTuple):
-    """One feature map of a backbone: its channels, and input pixels per cell."""
-
-    channels: int
-    stride: int
-
-
-class ConvNeXt(nn.Module):
+class ConvNeXt(Backbone):
     """ConvNeXt with plain or DCLS depthwise convolutions.
 
     State-dict keys are those of the released checkpoints: classification models end in `norm` and

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcls.execution import is_autocast_enabled
 from dcls.interpolation import NORMALISED_VERSIONS, axis_weights, bilinear_taps, row_axes
+from dcls.product import full_precision_matmul
 
 NORMALISATION_EPS = 1e-7
 
@@ -44,18 +43,12 @@ def construct_kernel(
         (*lead, *size), float32, or float64 if an argument is.
     """
     dtype = torch.promote_types(torch.promote_types(weight.dtype, positions.dtype), torch.float32)
-    device = weight.device.type
-    plain = (
-        torch.autocast(device_type=device, enabled=False)
-        if is_autocast_enabled(device)
-        else nullcontext()
-    )
-    with plain:
-        weight, positions = weight.to(dtype), positions.to(dtype)
-        widths = None if widths is None else widths.to(dtype)
-        if version == "v0" and device == "cpu":
-            return _scattered_kernel(weight, positions, size)
-        return _separable_kernel(weight, positions, widths, size, version)
+    weight, positions = weight.to(dtype), positions.to(dtype)
+    widths = None if widths is None else widths.to(dtype)
+    # Of all operations below autocast would lower the precision of the matrix product alone.
+    if version == "v0" and weight.device.type == "cpu":
+        return _scattered_kernel(weight, positions, size)
+    return _separable_kernel(weight, positions, widths, size, version)
 
 
 def symmetric_crop(kernel: Tensor, room: Sequence[int]) -> Tensor:
@@ -135,9 +128,9 @@ def _separable_kernel(
         weight = weight / (total + NORMALISATION_EPS)
     first, *rest = tables
     if not rest:
-        return torch.matmul(weight.unsqueeze(-2), first).squeeze(-2)
+        return full_precision_matmul(weight.unsqueeze(-2), first).squeeze(-2)
     right = rest[-1]
     for table in reversed(rest[:-1]):
         right = (table.unsqueeze(-1) * right.unsqueeze(-2)).flatten(-2)
     left = (weight.unsqueeze(-1) * first).transpose(-1, -2)
-    return torch.matmul(left, right).reshape(*weight.shape[:-1], *size)
+    return full_precision_matmul(left, right).reshape(*weight.shape[:-1], *size)

@@ -15,6 +15,8 @@ State = dict[str, Tensor]
 STEM = "downsample_layers.0.0.weight"
 TIMM_STEM = "stem.0.weight"
 COMPILED = "_orig_mod."
+AVERAGED_PARTS = ("teacher", "ema", "model_ema", "ema_model")
+"""Names of parts that are the average of another: the teacher of DINO and of mean teachers."""
 
 TIMM_TABLE = (
     (r"^stem\.(\d)\.", r"downsample_layers.0.\1."),
@@ -49,6 +51,10 @@ class Found(NamedTuple):
     state: State
     outside: tuple[str, ...]
     """Keys of the other entries, as saved."""
+    prefix: str
+    """What stands before the model's names in the saved keys."""
+    beside: tuple[str, ...]
+    """Other prefixes, under which a model of the same kind stands."""
 
 
 def from_timm(state: Mapping[str, Tensor]) -> State:
@@ -83,22 +89,30 @@ def find(
 
     A model may be saved as part of another (`backbone.`), in a wrapper of parallel or averaged
     training (`module.`) or compiled: any prefix before an anchor is tried, and the one under which
-    most of the `expected` names stand is taken, the shortest of equals.
+    most of the `expected` names stand is taken; of equals an average (`teacher.`, `ema.`), then the
+    shortest.
 
     Returns:
         None if no vocabulary's anchor is there.
     """
     plain = {key.replace(COMPILED, ""): value for key, value in saved.items()}
-    best: tuple[int, Found] | None = None
+    ranked: list[tuple[int, bool, Found]] = []
     for vocabulary in vocabularies:
         for prefix in _prefixes(plain, vocabulary.anchor):
             inside = {k.removeprefix(prefix): v for k, v in plain.items() if k.startswith(prefix)}
             outside = tuple(key for key in plain if not key.startswith(prefix))
-            found = Found(vocabulary.source, vocabulary.rename(inside), outside)
+            found = Found(vocabulary.source, vocabulary.rename(inside), outside, prefix, ())
             hits = sum(key in found.state for key in expected)
-            if best is None or hits > best[0]:
-                best = hits, found
-    return None if best is None else best[1]
+            ranked.append((hits, _is_average(prefix), found))
+    if not ranked:
+        return None
+    most, _, best = max(ranked, key=lambda one: one[:2])  # the first of equals
+    as_many = {f.prefix: None for hits, _, f in ranked if 2 * hits >= most and f is not best}
+    return best._replace(beside=tuple(prefix for prefix in as_many if prefix != best.prefix))
+
+
+def _is_average(prefix: str) -> bool:
+    return any(part in AVERAGED_PARTS for part in prefix.split("."))
 
 
 def _prefixes(keys: Collection[str], anchor: str) -> list[str]:

@@ -20,12 +20,12 @@ from dcls.errors import LayerArgumentError
 from dcls.interpolation import INITIAL_WIDTH, WIDTH_VERSIONS, check_version, position_limits
 from dcls.kernel import construct_kernel, symmetric_crop
 from dcls.kernel_cache import KernelCache, can_be_kept
-from dcls.positions import ParameterRole
+from dcls.positions import ParameterRole, PositionedLayer
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-class DclsNd(nn.Module):
+class DclsNd(PositionedLayer):
     """Convolution with `kernel_count` points per kernel at learned, real positions.
 
     The points are spread over the cells of a dense kernel of `dilated_kernel_size`, with which

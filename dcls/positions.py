@@ -4,10 +4,12 @@ Clamping, the repulsive loss and the declaration of optimizer groups ask each la
 has to recognise parameters by their names.
 """
 
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from dcls.errors import LayerArgumentError
 
 
 class ParameterRole(NamedTuple):
@@ -17,15 +19,23 @@ class ParameterRole(NamedTuple):
     weight_decay: bool = False
 
 
-@runtime_checkable
-class PositionedLayer(Protocol):
-    """A layer with learned positions `P` (rows, *lead, n) and declared special parameters."""
+class PositionedLayer(nn.Module):
+    """Base class of layers with learned positions `P` (rows, *lead, n).
+
+    A base class and not a protocol: from Python 3.12 on, `isinstance` with a protocol does not
+    find the parameters of an `nn.Module`, so that positions would be trained as plain weights.
+
+    Attributes:
+        P: the positions.
+        special_parameters: how the optimizer should treat `P` and the like, by attribute name.
+    """
 
     P: nn.Parameter
     special_parameters: ClassVar[dict[str, ParameterRole]]
 
     def clamp_positions(self) -> None:
         """Move positions outside the kernel back to its border."""
+        raise NotImplementedError
 
 
 def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
@@ -33,6 +43,9 @@ def parameter_roles(module: nn.Module) -> dict[str, ParameterRole]:
 
     A parameter shared by several layers appears once, under the name that
     `module.named_parameters()` gives it.
+
+    Raises:
+        LayerArgumentError: a layer declares special parameters without being a `PositionedLayer`.
     """
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     roles: dict[str, ParameterRole] = {}
@@ -80,4 +93,14 @@ def _crowding(positions: Tensor) -> Tensor:
 
 
 def _positioned_layers(module: nn.Module) -> list[PositionedLayer]:
-    return [layer for layer in module.modules() if isinstance(layer, PositionedLayer)]
+    found = []
+    for layer in module.modules():
+        if isinstance(layer, PositionedLayer):
+            found.append(layer)
+        elif hasattr(type(layer), "special_parameters"):
+            raise LayerArgumentError(
+                f"{type(layer).__name__} declares special_parameters but is no PositionedLayer, "
+                "so its positions would be trained as plain weights; derive the class from "
+                "dcls.positions.PositionedLayer"
+            )
+    return found

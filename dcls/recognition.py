@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +13,30 @@ from dcls.key_names import CONVNEXT_VOCABULARIES, STEM, State, find
 _BLOCK = re.compile(r"^stages\.(\d)\.(\d+)\.")
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """A backbone as its weights show it.
+
+    Args:
+        name: for `create_backbone`.
+        settings: those that are not as that name has them, as they are written.
+    """
+
+    name: str
+    settings: dict[str, str]
+
+    def __str__(self) -> str:
+        written = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"{self.name} with {written}" if written else self.name
+
+
 def guess_backbone(saved: Mapping[str, Tensor]) -> str | None:
+    """What to pass to `create_backbone` in words, or None; see `recognise`."""
+    found = recognise(saved)
+    return None if found is None else str(found)
+
+
+def recognise(saved: Mapping[str, Tensor]) -> Recognised | None:
     """What to pass to `create_backbone` so that the weights fit, or None if it is no ConvNeXt.
 
     Names the settings that differ from the defaults, where shapes tell. A dilation, the size of a
@@ -43,7 +67,7 @@ def guess_backbone(saved: Mapping[str, Tensor]) -> str | None:
     name = f"convnext_{'dcls_' if learned else ''}{sizes[0] if sizes else 'tiny'}"
     if name == "convnext_tiny" and settings[:1] == ["kernel_size=17"]:
         name, settings = "convnext_tiny_ker17", settings[1:]
-    return f"{name} with {', '.join(settings)}" if settings else name
+    return Recognised(name, dict(one.split("=", 1) for one in settings))
 
 
 def _of_kernel(weight: Tensor) -> list[str]:
@@ -56,9 +80,7 @@ def _of_points(
 ) -> list[str]:
     has_widths = "stages.0.0.dwconv.SIG" in state
     shared = all(
-        torch.equal(
-            state.get(f"stages.{i}.{j}.dwconv.P", torch.empty(0)), state[f"stages.{i}.0.dwconv.P"]
-        )
+        _equal(state.get(f"stages.{i}.{j}.dwconv.P"), state[f"stages.{i}.0.dwconv.P"])
         for i, depth in enumerate(depths)
         for j in range(depth)
     )
@@ -69,6 +91,12 @@ def _of_points(
     if count != default_points(depths, dims, "gauss" if has_widths else "v0", shared)[1]:
         settings.append(f"kernel_count={count}")
     return settings
+
+
+def _equal(one: Tensor | None, other: Tensor) -> bool:
+    if one is None or other.is_meta:  # of a model without values: as by default
+        return one is not None
+    return torch.equal(one, other)
 
 
 def _of_stem(state: State) -> list[str]:

@@ -122,9 +122,11 @@ def plan_replacement(
         if _is_plain_convolution(module) and _is_chosen(which, name, module)
     }
     if not convolutions:
+        others = sum(_is_plain_convolution(module) for module in model.modules())
         raise LayerArgumentError(
-            f"which={which!r} selects no convolution of {type(model).__name__}; set which to "
-            "'depthwise', 'all', or a function of name and module"
+            f"which={which!r} selects none of the {others} convolutions of "
+            f"{type(model).__name__} that could be replaced; set which to 'depthwise', 'all', or "
+            "a function of name and module"
         )
     plan = []
     for name, convolution in convolutions.items():

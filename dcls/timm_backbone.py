@@ -1,17 +1,19 @@
 """Any timm model as a backbone."""
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from timm.models import group_parameters
+from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from dcls.convnext import FeatureInfo, LayerScheme
+from dcls.backbone import Backbone, FeatureInfo, LayerScheme
 from dcls.errors import DclsError
 
 LAST_MAPS = 4
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(Backbone):
     """A timm model with the interface of this package's backbones.
 
     Feature maps are as timm gives them, without an added norm; a plain vision transformer's have
@@ -78,3 +80,16 @@ class TimmBackbone(nn.Module):
             f"model.{name}": round(group / last * (num_layers + 1))
             for name, group in groups.items()
         }
+
+    def no_weight_decay(self) -> frozenset[str]:
+        """Parameters that timm does not decay.
+
+        Its vectors and biases, and what the model names: position embeddings, class tokens, tables
+        of relative positions, logit scales.
+        """
+        named: Collection[str] = getattr(self.model, "no_weight_decay", frozenset)()
+        groups = param_groups_weight_decay(self.model, 1.0, no_weight_decay_list=named)
+        exempt = {id(p) for group in groups if not group["weight_decay"] for p in group["params"]}
+        return frozenset(
+            f"model.{name}" for name, p in self.model.named_parameters() if id(p) in exempt
+        )

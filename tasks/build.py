@@ -1,24 +1,31 @@
 """The one place where a configuration becomes objects: data, task and trainer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from math import isfinite, nan
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 import dcls
+from tasks.derived import completed
 from tasks.errors import SettingError
+from tasks.explicit import is_explicit
 from tasks.training.callbacks import PositionRecorder
+from tasks.training.checkpoints import best_checkpoint, newest_checkpoint
 from tasks.training.loaders import Loading, TaskData
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import Alteration
+from tasks.training.precision import resolved_precision, with_precision
 from tasks.training.task import Task
-from tasks.training.trainer import accumulate, build_trainer
+from tasks.training.trained import facts_of
+from tasks.training.trainer import accumulate, build_trainer, drop_incomplete_step
+from tasks.training.unreadable import UnreadableLimit
+
+_LOADING = [field.name for field in fields(Loading)]
 
 
 @dataclass
@@ -30,22 +37,36 @@ class Job:
         data: the splits.
         trainer: runs the loops.
         checkpoint: what the user gave as `ckpt`.
+        notes: what was set otherwise than by default, in words.
     """
 
     task: Task
     data: TaskData
     trainer: L.Trainer
     checkpoint: str | None
-
-    @property
-    def best_checkpoint(self) -> str:
-        """Path of the best checkpoint so far, empty if none was written."""
-        return self._best.best_model_path
+    notes: list[str] = field(default_factory=list)
 
     def best_scores(self) -> dict[str, float]:
         """The validation figure of the best checkpoint, by the name of its metric."""
-        score = self._best.best_model_score
-        return {} if score is None else {self.task.monitor: float(score)}
+        _, score = best_checkpoint(self.trainer)
+        if score is None:
+            return {}
+        return {self.task.monitor: score if isfinite(score) else nan}  # undefined at every look
+
+    def to_test(self) -> tuple[str | None, list[str]]:
+        """The checkpoint to test after training, and what has to be said of the choice."""
+        best, _ = best_checkpoint(self.trainer)
+        if best:
+            return best, []
+        last = newest_checkpoint(self.trainer)
+        if last:
+            return last, [
+                "nothing was validated (trainer.limit_val_batches=0): the final weights were tested"
+            ]
+        limits = f"trainer.max_epochs={self.trainer.max_epochs}"
+        if self.trainer.max_steps != -1:
+            limits += f", trainer.max_steps={self.trainer.max_steps}"
+        return self.checkpoint, [f"nothing was left to train within {limits}"]
 
     @property
     def initial_positions(self) -> dict[str, Any]:
@@ -61,45 +82,55 @@ class Job:
     def _callbacks(self) -> list[Any]:
         return list(getattr(self.trainer, "callbacks", []))
 
-    @property
-    def _best(self) -> ModelCheckpoint:
-        return next(c for c in self._callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
 
-
-def build_data(config: DictConfig, alteration: Alteration | None = None) -> TaskData:
+def build_data(
+    config: DictConfig, alteration: Callable[[TaskData], Alteration] | None = None
+) -> TaskData:
     """The data of group `dataset`; looks at the disk, but reads no sample.
 
     Args:
         config: the composed configuration.
-        alteration: of the pictures of evaluation.
+        alteration: gives, of the data, the alteration of the images of evaluation.
     """
-    settings = _plain(config.dataset)
-    loading = Loading(**{key: settings.pop(key) for key in ("batch_size", "workers", "on_corrupt")})
-    for key in ("tasks", "image_size", "stem_stride", "hints"):
+    settings = _plain(completed(config).dataset)
+    loading = Loading(**{key: settings.pop(key) for key in _LOADING if key in settings})
+    for key in ("tasks", "image_size", "hints"):
         settings.pop(key, None)
     data: TaskData = _factory(settings)(loading=loading)
-    data.alteration = alteration
+    if alteration is not None:
+        data.alteration = alteration(data)
     data.check(config.mode)
+    if config.mode == "fit" and is_explicit("dataset.batch_size"):
+        data.fit_batches(1, given=True)  # now, so that what is refused leaves no folder
     return data
 
 
 def build_task(config: DictConfig, data: TaskData) -> Task:
     """The task of group `task` around the backbone of group `backbone`."""
-    settings = _plain(config.task)
+    settings = _plain(completed(config).task)
     for key in ("name", "wing"):
         settings.pop(key)
     features = settings.pop("features")
     optim = _plain(config.optim)
     optim.pop("total_batch_size")
     kind = {"features": True} if features else {"num_classes": len(data.class_names)}
-    backbone = _build_backbone(_plain(config.backbone) | kind, config.compile)
-    _check_image_size(cast(dcls.Backbone, backbone), config)
+    backbone_settings = _plain(config.backbone) | kind
+    backbone = _build_backbone(dict(backbone_settings), config.compile)
+    _check_image_size(backbone, config)
     task: Task = _factory(settings)(
         backbone=backbone,
         optimization=Optimization(**optim),
         data=data,
     )
-    return task
+    task.settings = {
+        "class": settings.pop("_target_"),
+        "task": settings,
+        "backbone": {k: v for k, v in backbone_settings.items() if k != "pretrained"},
+        "optim": optim,
+        "data": facts_of(data),
+    }
+    trainer = config.trainer
+    return with_precision(task, resolved_precision(trainer.precision, trainer.accelerator))
 
 
 def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> Job:
@@ -114,14 +145,19 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     wanted = config.logger.values() if task.protocol is None else ()  # such runs have no curves
     loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in wanted]
     callbacks = [_factory(_plain(one))() for one in config.callbacks.values()]
+    if task.protocol is None:  # robustness counts by itself, a condition at a time
+        callbacks.append(UnreadableLimit(data))
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
-    data.check_batches(config.mode, trainer.world_size)
-    if config.optim.total_batch_size is not None:
-        accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
-    return Job(task, data, trainer, config.ckpt)
+    lowered = None
+    if config.mode == "fit":
+        lowered = data.fit_batches(trainer.world_size, is_explicit("dataset.batch_size"))
+    accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
+    if config.mode == "fit" and task.optimization.positions == "released":
+        drop_incomplete_step(trainer, data.train_batch_count(trainer.world_size))
+    return Job(task, data, trainer, config.ckpt, [lowered] if lowered else [])
 
 
-def _build_backbone(settings: dict[str, Any], compiled: bool) -> nn.Module:
+def _build_backbone(settings: dict[str, Any], compiled: bool) -> dcls.Backbone:
     name, pretrained = settings.pop("name"), settings.pop("pretrained")
     backbone = dcls.create_backbone(name, **settings)
     if pretrained is not None:

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 import timm
-from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.plugins.precision import MixedPrecision
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
@@ -18,12 +19,15 @@ from tasks.benchmark.pictures import RandomPictures
 from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
 from tasks.build import build_task
 from tasks.errors import SettingError
-from tasks.subjects import backbone_of, origin_of
+from tasks.explicit import explicit_settings
+from tasks.origin import origin_of
+from tasks.subjects import as_trained
+from tasks.training.precision import device_type, resolved_precision
 from tasks.training.task import Task
-from tasks.training.trainer import resolved_precision
+from tasks.training.trained import trained_settings
 
 _BOXES_ALONE = "faster_rcnn"
-_PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def benchmarked(config: DictConfig) -> DictConfig:
@@ -37,21 +41,21 @@ def benchmarked(config: DictConfig) -> DictConfig:
     """
     own = config.copy()
     OmegaConf.set_struct(own, False)
-    own.dataset = {"name": "random", "tasks": [config.task.name]}
-    if not any(o.startswith("name=") for o in HydraConfig.get().overrides.task):
+    own.dataset = {"name": "random", "tasks": list(PUBLISHED)}
+    if isinstance(config.ckpt, str):
+        origin = origin_of(config.ckpt)
+        own = as_trained(own, origin, ("task", "backbone"))
+        if own.benchmark.classes is None and origin.weights is not None:
+            own.benchmark.classes = _trained_classes(origin.weights)
+    if not explicit_settings().has("name"):
         own.name = "${backbone.name}-${task.name}"
-    if not isinstance(config.ckpt, str):
-        return own
-    origin = origin_of(config.ckpt)
-    if origin.run is not None:
-        if origin.run.task.name != config.task.name:
-            raise SettingError(
-                f"ckpt={config.ckpt} is a model of task={origin.run.task.name}, not of "
-                f"task={config.task.name}. Set task={origin.run.task.name}."
-            )
-        own.task = origin.run.task
-    own.backbone = backbone_of(origin, own)
     return own
+
+
+def _trained_classes(weights: Path) -> int | None:
+    """The number of classes of a run's checkpoint; None: nobody says."""
+    trained = trained_settings(weights)
+    return len(trained["data"]["class_names"]) if trained and "data" in trained else None
 
 
 def build_benchmark(config: DictConfig) -> Benchmark:
@@ -75,7 +79,7 @@ def build_benchmark(config: DictConfig) -> Benchmark:
     _check_names(compared)
     fabric = _fabric(config.trainer.accelerator, config.trainer.precision)
     assert settings.classes is not None
-    data = RandomPictures(settings.classes, config.task.get("detector") != _BOXES_ALONE)
+    data = RandomPictures(settings.classes, config.get("detector") != _BOXES_ALONE)
     tasks = {config.backbone.name: build_task(config, data)}
     _load(tasks[config.backbone.name], config, settings.classes)
     for other in compared:
@@ -104,6 +108,9 @@ def _fabric(accelerator: str, precision: Any) -> L.Fabric:
         )
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:
+        if resolved == "16-mixed":  # Fabric would take bf16-mixed instead, on a CPU
+            plugin = MixedPrecision("16-mixed", device_type(accelerator))
+            return L.Fabric(accelerator=accelerator, devices=1, plugins=plugin)
         return L.Fabric(accelerator=accelerator, devices=1, precision=cast(Any, resolved))
     except (ValueError, TypeError, RuntimeError) as error:
         raise SettingError(
@@ -137,7 +144,7 @@ def _check_size(tasks: dict[str, Task], settings: BenchmarkSettings) -> None:
     size = settings.image_size
     assert size is not None
     for name, task in tasks.items():
-        maps = cast(dcls.Backbone, task.backbone).feature_info
+        maps = task.backbone.feature_info
         if maps and size < maps[-1].stride:
             raise SettingError(
                 f"benchmark.image_size={size} is smaller than the last stride, {maps[-1].stride}, "

@@ -1,5 +1,6 @@
 """From a configuration to corrupted pictures: for a test, or as copies on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,13 @@ from tasks.robustness.on_the_fly import (
     chosen_corruptions,
     corruptions_of,
     parse_corruption,
+    profile_for,
+    usual_side,
 )
 from tasks.training.loaders import TaskData
+from tasks.training.unreadable import check_readable
 
-_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints", "stem_stride")
+_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints")
 
 
 def build_altered_data(config: DictConfig) -> TaskData:
@@ -33,9 +37,12 @@ def build_altered_data(config: DictConfig) -> TaskData:
     """
     if config.corruption is None:
         return build_data(config)
-    profile = profile_of(config)
-    corruption = parse_corruption(config.corruption, config.seed, profile)
-    return build_data(prepared_for(config, profile), corruption)
+    given = given_profile(config)
+    corruption = parse_corruption(config.corruption, config.seed, given or "any-size")
+    return build_data(
+        prepared_for(config, given),
+        lambda data: replace(corruption, profile=given or fitting_profile(config, data)),
+    )
 
 
 def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
@@ -45,9 +52,10 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
         SettingError: if `out` holds copies that were made with other settings, or other files.
     """
     check_limit(config.limit)
-    profile, out = profile_of(config), Path(config.out)
-    corruptions = [c for c in corruptions_in(config, profile) if c.name]
+    given, out = given_profile(config), Path(config.out)
     data = build_data(config)
+    profile = given or fitting_profile(config, data)
+    corruptions = [c for c in corruptions_in(config, profile) if c.name]
     # the pictures as they are: each corruption itself brings them to the size of its profile
     pictures = data.pictures(data.test_split)
     strict = data.loading.on_corrupt == "error"
@@ -61,14 +69,23 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
         "dataset": dataset_settings(config),
     }
     claim_copies(out, about, provenance.as_plain())
+    print_line(
+        f"corrupt, task={config.task.name}: {len(copies):,} images of {data.name} "
+        f"({data.test_split}) under {len(corruptions)} corruptions, profile {profile}, to "
+        f"{out.resolve()}"
+    )
     done = copies.write(data.loading.worker_count)
     print_line(f"{done.written} pictures written, {done.there} were there: {out.resolve()}")
     if done.unreadable:
-        print_line(f"{done.unreadable} pictures could not be read, and have no copies")
+        print_line(f"{len(done.unreadable)} images could not be read, and have no copies")
+    what = f"the {data.test_split} split of dataset={data.name}"
+    check_readable(done.unreadable, len(copies), what, data.loading)
 
 
-def profile_of(config: DictConfig) -> Profile:
-    """The profile of corruptions on the fly; `auto` is `imagenet-c` for classifiers at 224.
+def given_profile(config: DictConfig) -> Profile | None:
+    """The profile of corruptions on the fly as far as settings tell it; None: `fitting_profile`.
+
+    With `auto` it is `imagenet-c` for classifiers at 224.
 
     Raises:
         SettingError: no such profile, or one that does not fit the task.
@@ -76,10 +93,11 @@ def profile_of(config: DictConfig) -> Profile:
     classifies = config.task.name == "cls"
     if config.profile == "auto":
         fits = classifies and config.dataset.get("image_size") == CROP
-        return "imagenet-c" if fits else "any-size"
+        return "imagenet-c" if fits else None
     if config.profile not in PROFILES:
         raise SettingError(
-            f"profile={config.profile} does not exist; choose auto, {' or '.join(PROFILES)}."
+            f"profile={config.profile} does not exist; choose auto, {', '.join(PROFILES[:-1])} or "
+            f"{PROFILES[-1]}."
         )
     if config.profile == "imagenet-c" and not classifies:
         raise SettingError(
@@ -89,7 +107,19 @@ def profile_of(config: DictConfig) -> Profile:
     return cast(Profile, config.profile)
 
 
-def prepared_for(config: DictConfig, profile: Profile) -> DictConfig:
+def fitting_profile(config: DictConfig, data: TaskData) -> Profile:
+    """The profile for the size of the tested images; of shards, for the size they are brought to.
+
+    See `profile_for` for the sizes.
+    """
+    try:
+        side = usual_side(data.pictures(data.test_split))
+    except SettingError:  # shards have no single images
+        side = config.dataset.image_size
+    return "any-size" if side is None else profile_for(side)
+
+
+def prepared_for(config: DictConfig, profile: Profile | None) -> DictConfig:
     """With `imagenet-c` the corrupted pictures have their size already and are not cut again."""
     if profile != "imagenet-c":
         return config

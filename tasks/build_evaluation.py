@@ -12,8 +12,16 @@ from timm.models import load_pretrained
 from dcls.errors import CheckpointError
 from dcls.timm_backbone import TimmBackbone
 from tasks.build import build_data, build_task
-from tasks.build_corruption import corruptions_in, dataset_settings, prepared_for, profile_of
+from tasks.build_corruption import (
+    corruptions_in,
+    dataset_settings,
+    fitting_profile,
+    given_profile,
+    prepared_for,
+)
+from tasks.derived import completed
 from tasks.errors import SettingError
+from tasks.origin import Origin, backbone_of, given_checkpoints, origin_of, plain_group
 from tasks.robustness.data import (
     AlteredSource,
     CellData,
@@ -27,14 +35,14 @@ from tasks.robustness.on_the_fly import (
 )
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import check_comparable
-from tasks.robustness.scoring.scores import Classifier
 from tasks.robustness.scoring.subject import Subject
 from tasks.robustness.task import RobustnessTask
-from tasks.subjects import IMAGENET, SETS, Origin, backbone_of, given_checkpoints, origin_of
+from tasks.subjects import IMAGENET, SETS
+from tasks.training.classifier import Classifier
 from tasks.training.loaders import TaskData
 from tasks.training.pixels import Pixels
+from tasks.training.precision import resolved_precision
 from tasks.training.task import Task
-from tasks.training.trainer import resolved_precision
 
 logger = logging.getLogger(__name__)
 _OF_EVALUATION = ("inference", "proposals", "detector")
@@ -49,13 +57,17 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
         dcls.CheckpointError: weights that do not.
     """
     check_limit(config.limit)
-    profile = None if _is_published(config) else profile_of(config)
-    prepared = config if profile is None else prepared_for(config, profile)
+    given = None if _is_published(config) else given_profile(config)
+    prepared = prepared_for(config, given)
     base = build_data(prepared)
+    profile = None if _is_published(config) else given or fitting_profile(config, base)
     data = CellData(base, Cells(_sources(config, base, profile), config.limit))
     origins = _named_origins([origin_of(text) for text in given_checkpoints(config)])
     _warn_of_other_data(config, origins)
-    backbones = {name: backbone_of(origin, config) for name, origin in origins.items()}
+    backbones = {
+        name: backbone_of(origin, config) if len(origins) > 1 else plain_group(config.backbone)
+        for name, origin in origins.items()
+    }
     subjects = [
         _subject(name, origin, backbones[name], prepared, base) for name, origin in origins.items()
     ]
@@ -147,10 +159,11 @@ def _load_published(backbone: TimmBackbone, name: str) -> None:
 def _protocol(
     config: DictConfig, base: TaskData, profile: Profile | None, models: dict[str, Any]
 ) -> dict[str, Any]:
+    task = completed(config).task
     protocol: dict[str, Any] = {
         "models": models,
         "task": config.task.name,
-        "evaluation": {k: _plain(config.task[k]) for k in _OF_EVALUATION if k in config.task},
+        "evaluation": {k: _plain(task[k]) for k in _OF_EVALUATION if k in task},
         "precision": resolved_precision(config.trainer.precision, config.trainer.accelerator),
         "limit": config.limit,
         "seed": config.seed,

@@ -21,7 +21,9 @@ from tasks.build_benchmark import benchmarked, build_benchmark
 from tasks.build_corruption import build_altered_data, write_corrupted
 from tasks.build_evaluation import build_evaluation
 from tasks.depthwise import set_depthwise
+from tasks.explicit import explicit_settings
 from tasks.modes import BENCHMARK, CORRUPT, MODES, ROBUSTNESS, Outcome
+from tasks.opening import print_benchmark, print_job
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
 from tasks.reporting.positions import Movement
@@ -61,14 +63,16 @@ def run_job(config: DictConfig) -> None:
     data, task = _build(config)
     level = ROBUSTNESS if config.mode == ROBUSTNESS else config.task.name
     folder = claim_run_folder(config.runs, level, config.name, config.run_dir, task.protocol)
-    with job_processes(_settled(overrides, config), folder) as children:
+    with job_processes(settled(overrides, config), folder) as children:
         job = build_job(config, data, task, folder)
         if job.trainer.is_global_zero:
             if task.protocol is not None:
                 write_protocol(folder, task.protocol)
             OmegaConf.save(config, folder / "config.yaml", resolve=True)
+            print_job(config, job, folder)
         try:
             outcome = MODES[config.mode](job)
+            outcome.notes += job.notes
             unreadable = len(set(gather_lists([*task.unreadable])))
             outcome.facts.setdefault("unreadable_samples", unreadable)
             sections = task.sections()
@@ -77,7 +81,7 @@ def run_job(config: DictConfig) -> None:
         if job.trainer.is_global_zero:
             seconds = time.monotonic() - started
             results = _results(config, provenance, outcome, seconds)
-            _report(job, results, sections, folder)
+            _report(job, results, sections, folder, config.figures)
 
 
 def _benchmark(config: DictConfig, overrides: list[str], started: float) -> None:
@@ -86,13 +90,14 @@ def _benchmark(config: DictConfig, overrides: list[str], started: float) -> None
     folder = claim_run_folder(config.runs, BENCHMARK, config.name, config.run_dir)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     with using_threads(config.benchmark.threads):
+        print_benchmark(benchmark, config, folder)
         provenance = Provenance.gather(overrides, config.seed)  # which names the threads
         findings = benchmark.run()
     outcome = benchmark_outcome(findings)
     results = _results(config, provenance, outcome, time.monotonic() - started)
     results.write(folder)
     headline, sections = headline_table(findings), benchmark_sections(findings)
-    page = write_run_report(results, folder, sections, {}, headline)
+    page = write_run_report(results, folder, sections, {}, headline, config.figures)
     print_results(results, page, main_table(findings))
 
 
@@ -106,9 +111,9 @@ def _build(config: DictConfig) -> tuple[TaskData, Task]:
     return data, task
 
 
-def _settled(overrides: list[str], config: DictConfig) -> list[str]:
+def settled(overrides: list[str], config: DictConfig) -> list[str]:
     """The command for other processes, which must not look for the newest run once more."""
-    found = config.mode == ROBUSTNESS and not any(o.startswith("ckpt=") for o in overrides)
+    found = config.mode == ROBUSTNESS and not explicit_settings().has("ckpt")
     return [*overrides, f"ckpt='{config.ckpt}'"] if found else overrides
 
 
@@ -131,11 +136,13 @@ def _results(
     )
 
 
-def _report(job: Job, results: Results, sections: Sequence[Section], folder: Path) -> None:
+def _report(
+    job: Job, results: Results, sections: Sequence[Section], folder: Path, figures: bool
+) -> None:
     results.write(folder)
     headline = job.task.headline()
     movements = _save_positions(job, folder)
-    page = write_run_report(results, folder, sections, movements, headline)
+    page = write_run_report(results, folder, sections, movements, headline, figures)
     print_results(results, page, headline)
 
 
@@ -144,12 +151,14 @@ def _save_positions(job: Job, folder: Path) -> dict[str, Movement]:
     before, after = job.initial_positions, positions_of(job.task)
     if not before:
         return {}
-    tensors = {f"initial/{k}": v for k, v in before.items()}
+    names = {name: job.task.checkpoint_name(name) for name in before}
+    tensors = {f"initial/{names[k]}": v for k, v in before.items()}
     save_file(
-        tensors | {f"learned/{k}": v for k, v in after.items()}, folder / "positions.safetensors"
+        tensors | {f"learned/{names[k]}": v for k, v in after.items()},
+        folder / "positions.safetensors",
     )
     return {
-        name.removeprefix("backbone."): Movement(
+        names[name].removeprefix("backbone."): Movement(
             initial=before[name].flatten(1, -2).numpy(),
             learned=after[name].flatten(1, -2).numpy(),
             reach=float(max(_layer(job, name).dilated_kernel_size) // 2),

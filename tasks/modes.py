@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tasks.training.finite_outputs import not_finite_notes
+
 if TYPE_CHECKING:
     from tasks.build import Job
     from tasks.robustness.data import CellData
     from tasks.robustness.task import RobustnessTask
+    from tasks.training.loaders import Split, TaskData
 
 
 @dataclass
@@ -34,11 +37,12 @@ def fit(job: "Job") -> Outcome:
     """Train and validate, then test the best checkpoint."""
     trainer, task, data = job.trainer, job.task, job.data
     trainer.fit(task, datamodule=data, ckpt_path=job.checkpoint, weights_only=True)
-    best = job.best_checkpoint
-    outcome = Outcome(metrics=job.best_scores(), checkpoint=best)
-    if best:
-        job.load_weights(best)
+    outcome = Outcome(metrics=job.best_scores())
+    outcome.checkpoint, outcome.notes = job.to_test()
+    if outcome.checkpoint:
+        job.load_weights(outcome.checkpoint)
     outcome.metrics |= _test(job)
+    outcome.notes += not_finite_notes(trainer, outcome.metrics)
     outcome.facts = {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
@@ -46,12 +50,15 @@ def fit(job: "Job") -> Outcome:
         "val_samples": data.count("val"),
         **_test_facts(job),
     }
+    outcome.notes += _notes(data, "val", data.test_split)
     return outcome
 
 
 def test(job: "Job") -> Outcome:
     """Test the given checkpoint, which is loaded already."""
-    return Outcome(metrics=_test(job), checkpoint=job.checkpoint, facts=_test_facts(job))
+    metrics = _test(job)
+    notes = [*_notes(job.data, job.data.test_split), *not_finite_notes(job.trainer, metrics)]
+    return Outcome(metrics, job.checkpoint, _test_facts(job), notes)
 
 
 def robustness(job: "Job") -> Outcome:
@@ -68,12 +75,27 @@ def robustness(job: "Job") -> Outcome:
         "cells": len(task.cells),
         "unreadable_samples": task.unreadable_pictures,
     }
-    return Outcome(task.metrics(), ", ".join(task.checkpoints), facts, task.remarks())
+    notes = [*task.remarks(), *not_finite_notes(job.trainer, {})]  # undefined figures are remarked
+    return Outcome(task.metrics(), ", ".join(task.checkpoints), facts, notes)
 
 
 def _test(job: "Job") -> dict[str, float]:
+    """The figures of the test, those of `main_figures` first."""
     (metrics,) = job.trainer.test(job.task, datamodule=job.data, verbose=False)
-    return {name: float(value) for name, value in metrics.items()}
+    first = [f"test/{name}" for name in job.task.main_figures]
+    names = [*(name for name in first if name in metrics), *metrics]
+    return {name: float(metrics[name]) for name in names}
+
+
+def _notes(data: "TaskData", *splits: "Split") -> list[str]:
+    """What must be said of the figures of these splits, the last of which was tested."""
+    notes = [note for split in splits for note in data.notes(split)]
+    if splits[-1] == "val":
+        notes.append(
+            "figures under test/ are of the validation split: "
+            f"dataset={data.name} has no test split"
+        )
+    return list(dict.fromkeys(notes))
 
 
 def _test_facts(job: "Job") -> dict[str, int | float | str]:

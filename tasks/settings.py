@@ -6,6 +6,7 @@ from types import NoneType
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from tasks.derived import check_one_place
 from tasks.errors import SettingError
 from tasks.modes import ALL_MODES, CORRUPT, ROBUSTNESS
 
@@ -13,6 +14,8 @@ from tasks.modes import ALL_MODES, CORRUPT, ROBUSTNESS
 def check_settings(config: DictConfig) -> None:
     """Raise `SettingError` for settings that each are valid but do not work together."""
     _check_mode(config)
+    check_one_place(config)
+    _check_log_interval(config.trainer.log_every_n_steps)
     _check_dataset_serves_task(config)
     check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
     _check_checkpoint(config)
@@ -57,6 +60,13 @@ def _check_whole(config: DictConfig) -> None:
         raise SettingError(
             f"trainer.limit_test_batches={config.trainer.limit_test_batches} would leave cells in "
             "part and count them as done. Set limit=<pictures per set> instead."
+        )
+
+
+def _check_log_interval(interval: object) -> None:
+    if interval != "auto" and (not isinstance(interval, int) or interval < 0):
+        raise SettingError(
+            f"trainer.log_every_n_steps={interval} is not auto, or a number of steps (0: never)."
         )
 
 

@@ -1,10 +1,17 @@
 """Settings that make a run tiny, and what is known of a command that has ended."""
 
+import contextlib
+import io
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
 TINY = (
+    "figures=false",  # most of a run's time; tests that look at figures ask for them
     "trainer=cpu",
     "trainer.max_epochs=1",
     "trainer.log_every_n_steps=1",
@@ -35,6 +42,26 @@ class Ended:
     @property
     def results(self) -> dict:
         return json.loads((self.folder / "results.json").read_text())
+
+
+def command(folder: Path, *overrides: str) -> Ended:
+    """Call `python -m tasks.run` in this process, from `folder`; for fixtures of a module."""
+    from tasks.run import main
+
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    before = set(folder.glob("runs/*/*"))
+    GlobalHydra.instance().clear()
+    with pytest.MonkeyPatch.context() as patch:
+        folder.mkdir(exist_ok=True)
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["tasks.run", *overrides])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as leaving:
+                code = int(leaving.code or 0)
+    folders = sorted(set(folder.glob("runs/*/*")) - before)
+    return Ended(code, out.getvalue(), err.getvalue(), folders)
 
 
 def refused(ended: Ended, *parts: str) -> None:

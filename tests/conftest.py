@@ -1,12 +1,25 @@
 """Tests compute on one thread: their tensors are tiny, and threads would only wait.
 
-Without a GPU, Triton's kernels are interpreted on the CPU.
+Each worker of pytest, and each command that a test starts, would otherwise take all cores for
+itself. Without a GPU, Triton's kernels are interpreted on the CPU.
 """
 
 import os
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; commands of tests inherit it
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `gpu` where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))

@@ -15,7 +15,7 @@ DET_SHAPES = (*DET, "dataset.image_size=32", "dataset.counts={train:16,val:6,tes
 DET_FILES = (
     *DET,
     "dataset=coco_folder",
-    "+dataset.stem_stride=2",
+    "backbone.stem_stride=2",
     "dataset.batch_size=2",
     "dataset.recipe.resize=[96,64]",
     "dataset.recipe.scales=[48,64]",

@@ -4,20 +4,14 @@ A picture has one flat colour, and the classifier gives every class a logit by t
 colour from that class's own: what a picture makes it say is known without the pipeline.
 """
 
-import contextlib
 import io
 import math
-import sys
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 import timm
 import torch
-from commands import Ended
-from hydra.core.global_hydra import GlobalHydra
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
@@ -51,7 +45,7 @@ WHITE = (255, 255, 255)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NAME = "mistaken_on_purpose"
 MODEL = ("task=robustness", "backbone=timm", f"backbone.name=timm/{NAME}")
-AT_224 = (*MODEL, "trainer=cpu", "dataset.workers=0", "dataset.batch_size=5")
+AT_224 = (*MODEL, "trainer=cpu", "dataset.workers=0", "dataset.batch_size=5", "figures=false")
 SIDE = 32
 SETTINGS = (*AT_224, f"dataset.image_size={SIDE}")
 
@@ -222,29 +216,3 @@ def binomial_interval(right, count):
             below += math.comb(count, hits) * share**hits * (1 - share) ** (count - hits)
         bounds.append(hits / count)
     return bounds
-
-
-def without_drawing(patch):
-    """Leave the report's figures empty, which take most of a small run's time."""
-    dot = _as_png((0, 0, 0))
-    patch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(dot))
-
-
-def command(folder, *overrides, drawn=False):
-    """As the fixture `run`, for fixtures that are shared by the tests of a module."""
-    from tasks.run import main
-
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    GlobalHydra.instance().clear()
-    with pytest.MonkeyPatch.context() as patch:
-        if not drawn:
-            without_drawing(patch)
-        folder.mkdir(exist_ok=True)
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["tasks.run", *overrides])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main()
-            except SystemExit as leaving:
-                code = int(leaving.code or 0)
-    return Ended(code, out.getvalue(), err.getvalue(), sorted(folder.glob("runs/*/*")))

@@ -14,7 +14,7 @@ SEG = (
 SEG_SHAPES = (*SEG, "dataset.counts={train:16,val:6,test:7}")
 SEG_FILES = (
     *SEG,
-    "+dataset.stem_stride=2",
+    "backbone.stem_stride=2",
     "dataset.batch_size=2",
     "dataset.recipe.resize=[96,32]",
 )

@@ -6,7 +6,9 @@ are added (as not a number) depends on the path that `dcls.depthwise.paths` choo
 
 The input gradient is the same convolution with the kernel turned round. On a CPU float16 and
 bfloat16 are computed in float32 and rounded once: in oneDNN float16 takes over 100 times longer
-otherwise, and bfloat16 gains nothing. `torch.compile` keeps the paths.
+otherwise, and bfloat16 gains nothing. `torch.compile` keeps the paths; what needs autocast to be
+off is an operator there, because in a traced `autograd.Function` it would stay off for the rest of
+the graph.
 """
 
 from typing import Any
@@ -18,6 +20,7 @@ import dcls.gpu.operators  # noqa: F401  counters of operations must know them b
 from dcls.depthwise import onednn
 from dcls.depthwise.arguments import autocast_dtype, cast, check_shapes
 from dcls.depthwise.paths import HALF_DTYPES, ONEDNN_TAPS, is_native, path_of
+from dcls.dtypes import widened
 from dcls.native import depthwise as native
 
 
@@ -126,9 +129,11 @@ class _WeightGradient(torch.autograd.Function):
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Output of the convolution, summed in float32 or more."""
     if x.dtype in HALF_DTYPES or torch.is_autocast_enabled("cpu"):
+        if torch.compiler.is_compiling():
+            return _convolve_opaque(x, weight, bias)  # type: ignore[no-any-return]
         with torch.autocast("cpu", enabled=False):
-            wide_bias = None if bias is None else _widened(bias)
-            y = _convolve(_widened(x), _widened(weight), wide_bias)
+            wide_bias = None if bias is None else widened(bias)
+            y = _convolve(widened(x), widened(weight), wide_bias)
         return y.to(x.dtype)
     taps = weight.shape[2] * weight.shape[3]
     if not is_native(x) or (taps <= ONEDNN_TAPS and onednn.HAS_ONEDNN):
@@ -136,10 +141,21 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return native.convolve(x if _is_channels_last(x) else x.contiguous(), weight, bias)
 
 
+@library.custom_op("dcls::depthwise_by_onednn", mutates_args=())
+def _convolve_opaque(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`_convolve` as one node of a compiled graph."""
+    return _convolve(x, weight, bias)
+
+
+@_convolve_opaque.register_fake
+def _(x: Tensor, _weight: Tensor, _bias: Tensor | None) -> Tensor:
+    return torch.empty_like(x, memory_format=_memory_format(x))
+
+
 def _correlate(x: Tensor, gradient: Tensor, height: int, width: int) -> Tensor:
     """Weight gradient (C, 1, height, width) of the convolution of `x`, given that of its output."""
     dtype, format_ = x.dtype, _memory_format(x)
-    x, gradient = (_widened(t).contiguous(memory_format=format_) for t in (x, gradient))
+    x, gradient = (widened(t).contiguous(memory_format=format_) for t in (x, gradient))
     correlate = native.correlate if is_native(x) else onednn.correlate
     with torch.autocast("cpu", enabled=False):
         return correlate(x, gradient, height, width).to(dtype)
@@ -154,10 +170,6 @@ def _correlate_opaque(x: Tensor, gradient: Tensor, height: int, width: int) -> T
 @_correlate_opaque.register_fake
 def _(x: Tensor, _gradient: Tensor, height: int, width: int) -> Tensor:
     return x.new_empty(x.shape[1], 1, height, width)
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in HALF_DTYPES else tensor
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:

@@ -1,4 +1,4 @@
-"""The course of a benchmark: prepare every case, time all of them by turns, sum up."""
+"""The course of a benchmark: prepare every case, time all of them interleaved, sum up."""
 
 import warnings
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from tasks.benchmark.statistics import Latency, Rounds, relative_throughput
 from tasks.benchmark.steps import InferenceStep, TrainingStep
 from tasks.benchmark.timing import Step, burst_length, time_by_turns, warm_up
 from tasks.reporting.console import print_line
+from tasks.reporting.progress import Progress
 from tasks.training.task import Task
 
 _LONGEST_REASON = 300
-_TOLD_EVERY = 0.25
 
 
 @dataclass
@@ -57,11 +57,13 @@ class Benchmark:
         self._measurements: dict[Case, Measurement] = {}
         self._steps: dict[Case, Step] = {}
         self._bursts: dict[Case, int] = {}
+        self._status = "preparing"
 
     def run(self) -> Findings:
         """Measure; a case that fails becomes a measurement that says why."""
         most = len(self.tasks) * len(self.settings.variants) * len(self._cases_of("", ""))
-        with _quiet(), _room_for_compiled(most):
+        progress = Progress(lambda: self._status)
+        with _quiet(), _room_for_compiled(most), progress:
             self._models = list(self._variants())
             for model in self._models:
                 self._prepare(model)
@@ -77,6 +79,12 @@ class Benchmark:
             facts=self._facts(),
             notes=self.notes,
         )
+
+    @property
+    def case_count(self) -> int:
+        """How many cases there are."""
+        variants = [v for t in self.tasks.values() for v in self.settings.variants if _has(t, v)]
+        return len(variants) * len(self._cases_of("", ""))
 
     def _place(self, measurement: Measurement) -> tuple[int, int]:
         """Cases that can be compared stand together."""
@@ -102,11 +110,11 @@ class Benchmark:
         return next(model for model in self._models if model.name == name)
 
     def _variants(self) -> Iterator[Model]:
-        """Every model in every variant; one without learned positions cannot be folded."""
+        """Every model in every variant that it has."""
         for name, task in self.tasks.items():
             base = Model(name, "plain", task)
             for variant in self.settings.variants:
-                if "folded" not in variant or learned_layers(task):
+                if _has(task, variant):
                     yield base.in_variant(variant)
 
     def _cases_of(self, model: str, variant: str) -> list[Case]:
@@ -149,6 +157,7 @@ class Benchmark:
 
     def _prepare_case(self, model: Model, measurement: Measurement) -> None:
         case, device = measurement.case, self.fabric.device
+        self._status = f"preparing {case}"
         step = self._step(model, case)
         seconds = warm_up(step, device)
         measurement.peak_bytes = peak_bytes(step, device)
@@ -165,18 +174,14 @@ class Benchmark:
         return TrainingStep(model, self.fabric.to_device(batch), self.fabric.autocast)
 
     def _time(self) -> None:
-        settings, told = self.settings, [0.0]
-        count = len(self._steps)
-        print_line(f"timing {count} cases by turns, about {settings.seconds * count:.0f} s")
+        seconds = self.settings.seconds * len(self._steps)
+        print_line(f"timing {len(self._steps)} cases interleaved, about {seconds:.0f} s")
 
         def tell(share: float) -> None:
-            if share >= told[0] + _TOLD_EVERY:
-                told[0] = share
-                print_line(f"{share:.0%} of the time is over")
+            self._status = f"timing, {100 * share:.0f} % of about {seconds:.3g} s"
 
-        timings = time_by_turns(
-            self._steps, self._bursts, self.fabric.device, settings.seconds * count, tell
-        )
+        tell(0.0)
+        timings = time_by_turns(self._steps, self._bursts, self.fabric.device, seconds, tell)
         for case, error in timings.failures.items():
             self._fail(self._measurements[case], error)
         rounds = {k: r for k, r in timings.rounds.items() if k not in timings.failures}
@@ -199,6 +204,7 @@ class Benchmark:
             failed = self._measurements.get(case, Measurement(case)).failure
             if "compiled" not in model.variant and failed is None:
                 step, device = self._step(model, case), self.fabric.device
+                self._status = f"timing the layers of {case.label}"
                 found[case.label] = time_layers(model.network, step, device)
         return found
 
@@ -227,6 +233,11 @@ class Benchmark:
     def _first_batch(self) -> int:
         assert self.settings.batch_sizes is not None
         return self.settings.batch_sizes[0]
+
+
+def _has(task: Task, variant: str) -> bool:
+    """Whether a model has a variant; one without learned positions cannot be folded."""
+    return "folded" not in variant or bool(learned_layers(task))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import nn
@@ -11,6 +10,7 @@ from torch import nn
 import dcls
 from dcls.interpolation import position_limits
 from dcls.ndlayer import DclsNd
+from tasks.training.network import NetworkTask
 from tasks.training.optimization import build_optimizer, parameter_groups
 from tasks.training.task import Task
 
@@ -31,20 +31,13 @@ class Model:
 
     @property
     def network(self) -> nn.Module:
-        """What is called in inference: the detector or segmenter of the task, else the task.
-
-        Those have the task's children as theirs, but are none of it themselves.
-        """
-        for name in ("detector", "segmenter"):
-            if hasattr(self.task, name):
-                return cast(nn.Module, getattr(self.task, name))
-        return self.task
+        """What is called in inference: the detector or segmenter of the task, else the task."""
+        return self.task.network if isinstance(self.task, NetworkTask) else self.task
 
     def train(self, training: bool) -> None:
-        """Put task and network into training or evaluation mode."""
-        for module in (self.task, self.network):
-            if module.training != training:  # the call passes through all modules
-                module.train(training)
+        """Put the task into training or evaluation mode."""
+        if self.task.training != training:  # the call passes through all modules
+            self.task.train(training)
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:

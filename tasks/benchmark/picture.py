@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from tasks.benchmark.cases import Measurement
-from tasks.reporting.drawing import as_png, bars, new_figure, styled
+from tasks.reporting.drawing import bars, new_figure, styled
 from tasks.reporting.page import Picture
 
 _NO_FIGURE = math.nan
@@ -33,7 +33,7 @@ def throughput_picture(measurements: Sequence[Measurement]) -> Picture:
             axes.set_yticks(range(len(labels)), names if size == sizes[0] else [""] * len(labels))
     return Picture(
         "throughput",
-        as_png(figure),
+        figure,
         "Images per second of every model, pass and batch size",
         "Images per second: the median step, and the quartiles as whiskers.",
     )

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from tasks.reporting.confusion import share_text
-from tasks.reporting.drawing import COLOURS, as_png, bare, new_figure, short, styled
+from tasks.reporting.drawing import COLOURS, bare, new_figure, short, styled
 from tasks.reporting.page import Picture, Table
 
 _MISTAKES_PER_ROW = 6
@@ -56,7 +56,7 @@ def mistakes_picture(mistakes: Sequence[Mistake]) -> Picture:
         place.imshow(mistake.pixels, interpolation="nearest")
         _name(place, mistake)
     caption = "Highest loss first: the truth in black, below it what was predicted and how surely."
-    return Picture("worst", as_png(figure), "The worst predictions", caption)
+    return Picture("worst", figure, "The worst predictions", caption)
 
 
 def _name(axes: Axes, mistake: Mistake) -> None:

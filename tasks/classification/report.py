@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.classification.pictures import Mistake, class_table, mistakes_picture
+from tasks.reporting.calibration import ConfidenceBins
 from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
+from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Section
 from tasks.reporting.reliability import reliability_picture
 
@@ -20,40 +22,41 @@ class TestSummary:
     Args:
         class_names: in label order.
         confusion: counts, rows are the truth.
-        reliability: per confidence bin: count, mean confidence, accuracy.
+        calibration: its predictions in bins of confidence.
         worst: wrong predictions, highest loss first (see `TestRecord`).
     """
 
     class_names: Sequence[str]
     confusion: NDArray[np.int64]
-    reliability: Sequence[NDArray[np.float64]]
+    calibration: ConfidenceBins
     worst: Sequence[dict[str, Any]]
 
 
 def report_sections(summary: TestSummary) -> list[Section]:
     """Confusions, classes, calibration and the worst predictions."""
     names, counts = summary.class_names, summary.confusion
+    drawn = drawable_names(names)
     sections = [
         Section(
             "Confusion matrix",
             tables=[confused_pairs(counts, names)] if len(names) > MOST_NUMBERED else [],
-            pictures=[confusion_picture(counts, names)],
+            pictures=[confusion_picture(counts, drawn)],
         ),
         Section("Per class", tables=[class_table(counts, names)]),
     ]
-    mistakes = [_mistake(item, summary) for item in summary.worst]
+    mistakes = [_mistake(item, drawn) for item in summary.worst]
     if mistakes:
         sections.append(Section("Worst predictions", pictures=[mistakes_picture(mistakes)]))
     else:
         sections.append(Section("Worst predictions", "No test image was misclassified."))
-    sections.append(Section("Calibration", pictures=[reliability_picture(*summary.reliability)]))
+    sections.append(Section("Calibration", pictures=[reliability_picture(summary.calibration)]))
     return sections
 
 
-def _mistake(item: dict[str, Any], summary: TestSummary) -> Mistake:
+def _mistake(item: dict[str, Any], names: Sequence[str]) -> Mistake:
     return Mistake(
         pixels=item["image"].numpy(),
-        truth=summary.class_names[item["label"]],
-        predicted=summary.class_names[item["predicted"]],
+        truth=names[item["label"]],
+        predicted=names[item["predicted"]],
         confidence=item["confidence"],
     )

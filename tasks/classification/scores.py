@@ -4,82 +4,80 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-)
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassConfusionMatrix
 
+from tasks.reporting.calibration import BINS, ConfidenceBins, confidence_bins
 from tasks.training.gathering import gather_lists
+from tasks.training.predictions import NO_PREDICTION, predictions
 
-CALIBRATION_BINS = 15
-
-
-def running_metrics(num_classes: int) -> MetricCollection:
-    """Top-1, top-5 (with more than five classes) and calibration error.
-
-    Args:
-        num_classes: number of classes.
-    """
-    metrics: dict[str, Metric | MetricCollection] = {
-        "top1": MulticlassAccuracy(num_classes, average="micro"),
-        "ece": MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, norm="l1"),
-    }
-    if num_classes > 5:
-        metrics["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
-    return MetricCollection(metrics, compute_groups=False)
+_FIRST = 5
 
 
 class StageScores(nn.Module):
-    """The metrics of one evaluation stage, reduced over all processes at its end."""
+    """The figures of one evaluation stage, reduced over all processes at its end.
+
+    Args:
+        num_classes: number of classes; with more than five there is top-5, too.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.metrics = running_metrics(num_classes)
-        self.loss = MeanMetric()
+        self.bins = SummedBins()
+        self.first = MeanMetric() if num_classes > _FIRST else None
+        self.loss = MeanMetric(nan_strategy="disable")  # others would leave such losses out
+        self.calibration = ConfidenceBins(torch.zeros(3, BINS, dtype=torch.float64))
 
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
         """Add a batch: logits (N, classes), labels (N,), losses (N,)."""
-        self.metrics.update(logits.float().softmax(-1), labels)
+        predicted, confidence = predictions(logits)
+        self.bins.update(confidence, predicted == labels)
+        if self.first is not None:
+            among = (logits.topk(_FIRST).indices == labels[:, None]).any(1)
+            self.first.update((among & (predicted != NO_PREDICTION)).float())
         self.loss.update(losses)
 
-    def finish(self) -> dict[str, Tensor]:
-        """The values over everything seen, and a fresh start."""
-        values = {**self.metrics.compute(), "loss": self.loss.compute()}
-        self.metrics.reset()
-        self.loss.reset()
+    def finish(self) -> dict[str, float]:
+        """The values over everything seen, those that say most first, and a fresh start.
+
+        `calibration` then holds the bins of confidence of what was seen.
+        """
+        self.calibration = ConfidenceBins(self.bins.compute())
+        first = {} if self.first is None else {"top5": float(self.first.compute())}
+        values = {
+            "top1": self.calibration.accuracy,
+            **first,
+            "ece": self.calibration.error,
+            "loss": float(self.loss.compute()),
+        }
+        for metric in (self.bins, self.first, self.loss):
+            if metric is not None:
+                metric.reset()
         return values
 
 
-class Reliability(Metric):
-    """Counts, summed confidences and correct predictions per confidence bin, over all processes."""
+class SummedBins(Metric):
+    """Predictions in bins of confidence, summed over batches and processes."""
 
-    counts: Tensor
-    confidences: Tensor
-    correct: Tensor
+    full_state_update = False
+    sums: Tensor
 
-    def __init__(self, bins: int = CALIBRATION_BINS) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.bins = bins
-        for name in ("counts", "confidences", "correct"):
-            self.add_state(name, torch.zeros(bins, dtype=torch.float64), dist_reduce_fx="sum")
+        zeros = torch.zeros(3, BINS, dtype=torch.float64)
+        self.add_state("sums", zeros, dist_reduce_fx="sum")
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch of probabilities (N, classes) and labels (N,)."""
-        confidence, predicted = probabilities.max(-1)
-        place = (confidence * self.bins).long().clamp_(0, self.bins - 1)
-        self.counts.index_add_(0, place, torch.ones_like(confidence, dtype=torch.float64))
-        self.confidences.index_add_(0, place, confidence.double())
-        self.correct.index_add_(0, place, (predicted == labels).double())
+    def update(self, confidence: Tensor, right: Tensor) -> None:
+        """Add a batch (see `confidence_bins`)."""
+        self.sums += confidence_bins(confidence, right)
 
-    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Per bin: count, mean confidence, accuracy (nan where the bin is empty)."""
-        return self.counts, self.confidences / self.counts, self.correct / self.counts
+    def compute(self) -> Tensor:
+        """The sums over everything seen."""
+        return self.sums.clone()
 
 
 class TestRecord(nn.Module):
-    """What the report shows of a test: confusions, reliability and the worst predictions.
+    """What the report shows of a test: confusions and the worst predictions.
 
     Args:
         num_classes: number of classes.
@@ -91,18 +89,16 @@ class TestRecord(nn.Module):
     def __init__(self, num_classes: int, keep: int = 24) -> None:
         super().__init__()
         self.confusion = MulticlassConfusionMatrix(num_classes)
-        self.reliability = Reliability()
         self.keep = keep
         self.worst: list[dict[str, Any]] = []
 
     def update(self, images: Tensor, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
         """Add a batch: images (N, H, W, 3), uint8, logits (N, classes), labels and losses (N,)."""
-        probabilities = logits.float().softmax(-1)
-        self.confusion.update(probabilities, labels)
-        self.reliability.update(probabilities, labels)
-        confidence, predicted = probabilities.max(-1)
+        predicted, confidence = predictions(logits)
+        named = predicted != NO_PREDICTION
+        self.confusion.update(predicted[named], labels[named])
         for i in losses.topk(min(self.keep, len(losses))).indices.tolist():
-            if predicted[i] != labels[i]:
+            if named[i] and predicted[i] != labels[i]:
                 self.worst.append(
                     {
                         "loss": float(losses[i]),

@@ -5,17 +5,20 @@ from dataclasses import dataclass
 
 from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from dcls.backbone import Backbone
+from dcls.dtypes import widened
 from tasks.classification.data import ClassificationData
 from tasks.classification.report import TestSummary, report_sections
 from tasks.classification.scores import StageScores, TestRecord
 from tasks.errors import SettingError
 from tasks.reporting.page import Section
+from tasks.training.classifier import Classifier
 from tasks.training.optimization import Optimization
 from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage, Task
+from tasks.training.task import Batch, Stage
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Mixing:
         return self.mixup > 0 or self.cutmix > 0
 
 
-class ClassificationTask(Task):
+class ClassificationTask(Classifier):
     """Trains a backbone with soft or hard targets; scores top-1, top-5, loss and calibration.
 
     Args:
@@ -62,7 +65,7 @@ class ClassificationTask(Task):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         data: ClassificationData,
         optimization: Optimization,
         monitor: str,
@@ -121,12 +124,12 @@ class ClassificationTask(Task):
         return losses.mean()
 
     def classify(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits (N, classes), float32, and labels (N,) of a batch of evaluation."""
-        return self(self._normalised(batch["image"])).float(), batch["label"]
+        """Logits (N, classes), float32 at least, and labels (N,) of a batch of evaluation."""
+        return widened(self(self._normalised(batch["image"]))), batch["label"]
 
     def figures(self, stage: Stage) -> dict[str, float]:
-        """Top-1, top-5, loss and calibration error."""
-        return {name: float(value) for name, value in self._scores(stage).finish().items()}
+        """Top-1, top-5, calibration error and loss."""
+        return self._scores(stage).finish()
 
     def on_test_epoch_end(self) -> None:
         """Log the test's figures and gather what the report shows."""
@@ -139,14 +142,14 @@ class ClassificationTask(Task):
             TestSummary(
                 class_names=self.class_names,
                 confusion=self.record.confusion.compute().cpu().numpy(),
-                reliability=[part.cpu().numpy() for part in self.record.reliability.compute()],
+                calibration=self.test_scores.calibration,
                 worst=self.record.worst,
             )
         )
 
     def _normalised(self, images: Tensor) -> Tensor:
         normalised: Tensor = self.pixels(images)
-        return normalised.to(self.dtype)  # which trainer.precision=bf16-true makes bfloat16
+        return normalised
 
     def _erased(self, images: Tensor) -> Tensor:
         if self._eraser is None:
@@ -160,10 +163,10 @@ class ClassificationTask(Task):
         even = len(images) - len(images) % 2  # mixing pairs the images of a batch
         if self._mixer is None or even == 0:
             return F.cross_entropy(
-                self(images).float(), labels, label_smoothing=self.mixing.smoothing
+                widened(self(images)), labels, label_smoothing=self.mixing.smoothing
             )
         images, targets = self._mixer(images[:even], labels[:even])
-        return F.cross_entropy(self(images).float(), targets)
+        return F.cross_entropy(widened(self(images)), targets)
 
     def _scores(self, stage: Stage) -> StageScores:
         return self.test_scores if stage == "test" else self.val_scores

@@ -46,7 +46,7 @@ class ImageRecipe:
     def __post_init__(self) -> None:
         if self.image_size < 1 or not 0 < self.crop_fraction <= 1:
             raise SettingError(
-                f"dataset.recipe.image_size={self.image_size} must be at least 1, and "
+                f"dataset.image_size={self.image_size} must be at least 1, and "
                 f"dataset.recipe.crop_fraction={self.crop_fraction} within (0, 1]."
             )
         if self.crop_scale is None and self.rand_augment is not None:

@@ -164,16 +164,23 @@ class Coco(DetectionData):
             path = self._place(split, "annotations")
             names = None if split == self.test_split else self.class_names
             self._read[split] = read_annotations(path, names, self.masks)
-            for note in self._read[split].notes:
+            for fault in self._read[split].faults:
+                note = fault.in_training if split == "train" else fault.in_evaluation
                 logger.warning("%s: %s", path, note)
         return self._read[split]
+
+    def notes(self, split: Split) -> list[str]:
+        """Also which of the annotated objects no detection can fit."""
+        name = Path(self.places[split]["annotations"]).name
+        faults = self.annotations(split).faults
+        return [f"{name}: {fault.in_evaluation}" for fault in faults]
 
     def records(self, split: Split) -> list[ImageRecord]:
         """The pictures of a split that are used."""
         records = self.annotations(split).images
         if split != "train" or self.keep_empty:
             return list(records)
-        return [r for r in records if any(not instance.crowd for instance in r.instances)]
+        return [r for r in records if any(instance.trained for instance in r.instances)]
 
     def pictures(self, split: Split) -> Pictures:
         """The pictures of a split."""
@@ -194,11 +201,12 @@ class Coco(DetectionData):
         """Also look for every picture that the mode needs, and for an object to score."""
         super().check(mode)
         for split in self.splits_of(mode):
-            if not any(record.instances for record in self.records(split)):
+            instances = [one for record in self.records(split) for one in record.instances]
+            if not any(i.trained if split == "train" else not i.crowd for i in instances):
                 raise DatasetError(
-                    f"{self._place(split, 'annotations')} holds no object: no figure can be "
-                    f"computed. Annotate the {split} split, or name another file with "
-                    f"dataset.splits.{split}.annotations=..."
+                    f"{self._place(split, 'annotations')} holds no object, or crowds alone: no "
+                    f"figure can be computed. Annotate the {split} split, or name another file "
+                    f"with dataset.splits.{split}.annotations=..."
                 )
             _check_files(self._place(split, "images"), self.records(split))
 

@@ -59,8 +59,9 @@ class AnnotatedImages(Pictures):
         record, image = self.records[index], _channels_first(picture)
         if isinstance(self.transform, EvalTransform):
             return _view(self.transform, image, index, record.id)
-        instances = [instance for instance in record.instances if not instance.crowd]
-        boxes = torch.tensor([i.box for i in instances], dtype=torch.float32).view(-1, 4)
+        instances = [instance for instance in record.instances if instance.trained]
+        places = [instance.place.inside for instance in instances]
+        boxes = torch.tensor(places, dtype=torch.float32).view(-1, 4)
         labels = torch.tensor([i.label for i in instances], dtype=torch.long)
         masks = torch.from_numpy(instance_masks(record, instances)) if self.masks else None
         return {**self.transform(as_content(image, boxes, labels, masks)), "index": index}

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from dcls.backbone import Backbone
 from tasks.detection.data import DetectionData
 from tasks.detection.network.detector import Detector, load_weights, padded, padded_size
 from tasks.detection.network.paste import run_lengths
@@ -28,19 +29,19 @@ from tasks.reporting.files import write_atomically
 from tasks.reporting.page import Section
 from tasks.training.gathering import computed_once, gather_lists
 from tasks.training.loaders import Split
+from tasks.training.network import NetworkTask
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import RgbPicture, Sample
 from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage, Task
+from tasks.training.task import Batch, Stage
 
 Scene = Mapping[str, Any]
 
 
-class DetectionTask(Task):
+class DetectionTask(NetworkTask):
     """Trains a detector; scores box and mask AP as COCO defines them.
 
-    The parts of the network are children of this module under mmdetection's own names, so that the
-    keys of a checkpoint's state dict are mmdetection's.
+    The keys of a checkpoint's state dict are mmdetection's.
 
     Args:
         backbone: built with `features=True`.
@@ -59,7 +60,7 @@ class DetectionTask(Task):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         data: DetectionData,
         optimization: Optimization,
         monitor: str,
@@ -70,13 +71,10 @@ class DetectionTask(Task):
         samples: int,
         channels_last: bool = True,
     ) -> None:
-        super().__init__(optimization, monitor)
-        self.data = data
         settings = sized(detector, channels, width, proposals, samples)
         network = Detector(backbone, len(data.class_names), settings)
-        for name, part in network.named_children():
-            self.add_module(name, part)
-        self._detector = (network,)  # in a tuple, lest its parts be registered twice
+        super().__init__(network, optimization, monitor)
+        self.data = data
         self.pixels = Pixels(data.recipe.mean, data.recipe.std, channels_last)
         self._found: list[ImageDetections] = []
         self._known: dict[Split, dict[int, ImageTruth]] = {}
@@ -85,7 +83,7 @@ class DetectionTask(Task):
     @property
     def detector(self) -> Detector:
         """The network, for detections and losses."""
-        return self._detector[0]
+        return cast(Detector, self.network)
 
     def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Detections in normalised images (see `Detector.forward`)."""
@@ -94,7 +92,7 @@ class DetectionTask(Task):
 
     def load_weights(self, path: str) -> None:
         """Load a detection checkpoint, own or released; strict."""
-        load_weights(self, path)
+        load_weights(self.detector, path)
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Loss of a training batch; evaluation stages only collect what is found."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.reporting.drawing import as_png, heat_map, new_figure, styled
+from tasks.reporting.drawing import heat_map, new_figure, styled
 from tasks.reporting.page import Picture, Table
 
 MOST_NUMBERED = 30
@@ -41,7 +41,7 @@ def confusion_picture(
         caption += " Classes that do not occur have no share."
     axes[0, 0].set_xlabel("predicted")
     axes[0, 0].set_ylabel("truth")
-    return Picture("confusion", as_png(figure), "Confusion matrix", caption)
+    return Picture("confusion", figure, "Confusion matrix", caption)
 
 
 def confused_pairs(

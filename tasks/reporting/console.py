@@ -1,5 +1,6 @@
 """The last lines on the terminal: the figures, and where the report is."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,11 +19,26 @@ _SHARE = re.compile(
 
 
 def metric_text(name: str, value: float) -> str:
-    """A figure for people: shares as percentages, all else with four digits."""
+    """A figure for people: shares as percentages, all else with four digits.
+
+    One that is not finite is `nan`, `inf` or `-inf`, with a note beside it of the run.
+    """
+    if not math.isfinite(value):
+        return str(value)
     parts = name.split("/")
     # the second part is the measure; a third one only names a class or a cell
     share = _SHARE.fullmatch(parts[1] if len(parts) > 1 else parts[0])
     return f"{100 * value:.2f} %" if share else f"{value:.4g}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units, such as 45.2 s, 3 min 20 s or 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def print_results(results: Results, page: Path, headline: Table | None = None) -> None:
@@ -31,12 +47,12 @@ def print_results(results: Results, page: Path, headline: Table | None = None) -
     if headline is not None:
         print_line(caption)
         print_table(headline, numeric_from=1)
-        for note in results.notes:
-            print_line(note)
     else:
-        shown = sorted({**_validation(results), **results.headline()}.items())
-        rows = [[name, metric_text(name, value)] for name, value in shown]
+        shown = {**results.headline(), **_validation(results)}
+        rows = [[results.label(name), metric_text(name, value)] for name, value in shown.items()]
         print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
+    for note in results.notes:
+        print_line(note)
     print_line(f"report: {page}")
 
 
@@ -63,8 +79,8 @@ def print_table(table: Table, numeric_from: int | None = None) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line as it is; rich would wrap a long path."""
-    print(_sayable(line), flush=True)
+    """Print a line as it is, at once and as one piece; rich would wrap a long path."""
+    print(f"{_sayable(line)}\n", end="", flush=True)
 
 
 def _validation(results: Results) -> dict[str, float]:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from tasks.reporting.drawing import COLOURS, as_png, new_figure, styled
+from tasks.reporting.drawing import COLOURS, new_figure, styled
 from tasks.reporting.page import Picture
 
 Series = dict[str, tuple[list[float], list[float]]]
@@ -55,20 +56,26 @@ def _is_loss(name: str) -> bool:
     return "loss" in name.split("/", 1)[-1] and name.count("/") < 2
 
 
+def _is_calibration(name: str) -> bool:
+    return name.endswith("/ece")
+
+
 def _is_figure(name: str) -> bool:
     """Whether a name is that of a figure of the whole validation or training, not of a class."""
-    return name.count("/") < 2 and not _is_loss(name) and not _is_rate(name)
+    others = (_is_loss, _is_rate, _is_calibration)
+    return name.count("/") < 2 and not any(belongs(name) for belongs in others)
 
 
 _PANELS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("curve_loss", "Loss", _is_loss),
     ("curve_validation", "Validation", _is_figure),
+    ("curve_calibration", "Calibration error", _is_calibration),  # the lower the better
     ("curve_rates", "Learning rate", _is_rate),
 )
 
 
 @styled
-def _draw(title: str, panel: Series) -> bytes:
+def _draw(title: str, panel: Series) -> Figure:
     figure, ((axes,),) = new_figure(1, 1, 5.0, 3.1)
     smoothed = False
     for i, (name, (steps, values)) in enumerate(sorted(panel.items())):
@@ -81,7 +88,7 @@ def _draw(title: str, panel: Series) -> bytes:
     if smoothed:
         axes.plot([], [], color="#8a94a3", alpha=0.4, linewidth=0.8, label="pale: each logged step")
     axes.legend()
-    return as_png(figure)
+    return figure
 
 
 def _draw_series(

@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture (PNG bytes), called `name` on disk; `alt` says what it shows."""
+    """A figure, called `name` on disk; `alt` says what it shows."""
 
     name: str
-    png: bytes
+    figure: "Figure"
     alt: str
     caption: str = ""
+
+    @cached_property
+    def png(self) -> bytes:
+        """PNG bytes, rendered when they are first asked for: most of a figure's cost."""
+        from tasks.reporting.drawing import as_png  # tables alone must not wait for matplotlib
+
+        return as_png(self.figure)
 
     @property
     def size(self) -> tuple[int, int]:

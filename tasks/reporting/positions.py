@@ -7,9 +7,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tasks.reporting.drawing import COLOURS, INK, SOFT, as_png, new_figure, styled
+from tasks.reporting.drawing import COLOURS, INK, SOFT, new_figure, styled
 from tasks.reporting.page import Picture, Table
 
 _MOST_LAYERS = 4
@@ -97,7 +98,7 @@ def _spread(positions: NDArray[np.float32]) -> float:
 
 
 @styled
-def _draw(movements: Mapping[str, Movement]) -> bytes:
+def _draw(movements: Mapping[str, Movement]) -> Figure:
     figure, axes = new_figure(3, len(movements), 2.5 * len(movements) + 0.4, 7.9)
     for column, (name, movement) in enumerate(movements.items()):
         _density(axes[0, column], movement.drawn(movement.initial), movement.reach)
@@ -111,7 +112,7 @@ def _draw(movements: Mapping[str, Movement]) -> bytes:
         axes[2, column].set_xlabel(moved, color=SOFT, fontsize=8)
     for row, label in enumerate(("initial", "learned", "paths of single points")):
         axes[row, 0].set_ylabel(label, fontsize=10, fontweight="bold", color=INK, labelpad=6)
-    return as_png(figure)
+    return figure
 
 
 def _density(axes: Axes, positions: NDArray[np.float32], reach: float) -> None:

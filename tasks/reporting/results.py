@@ -25,7 +25,7 @@ class Results:
         name: name of the run.
         mode: what was done.
         metrics: figures by name, `stage/measure` such as `test/top1`, with a third part for one
-            class or cell such as `test/iou/tree`.
+            class or cell such as `test/iou/tree`; those that say most first.
         facts: numbers of samples, steps and the like.
         checkpoint: the file that was tested.
         wall_seconds: from start to end.
@@ -50,19 +50,28 @@ class Results:
     def headline(self) -> dict[str, float]:
         """The figures of the last stage (test, else validation, else all) as a whole, by name.
 
+        Their order is that of `metrics`, where those that say most come first.
         Those of single classes or cells, with a third part in their names, stay out, and details
         such as the precision of small objects.
         """
         whole = {
-            k: v
-            for k, v in sorted(self.metrics.items())
-            if k.count("/") < 2 and not _DETAIL.fullmatch(k)
+            k: v for k, v in self.metrics.items() if k.count("/") < 2 and not _DETAIL.fullmatch(k)
         }
         for stage in _LAST_STAGE_FIRST:
             chosen = {k: v for k, v in whole.items() if k.startswith(f"{stage}/")}
             if chosen:
                 return chosen
         return whole
+
+    @property
+    def test_split(self) -> str:
+        """The split that figures under `test/` are of: `val` where a dataset has no test split."""
+        return str(self.facts.get("test_split", "test"))
+
+    def label(self, name: str) -> str:
+        """What people read as the name of a figure: with its split, if that is another."""
+        other = name.startswith("test/") and self.test_split != "test"
+        return f"{name} ({self.test_split} split)" if other else name
 
     def write(self, folder: Path) -> Path:
         """Write `results.json`; a number that is not finite becomes null and is noted.
@@ -71,7 +80,7 @@ class Results:
             ReportError: if it cannot be written.
         """
         notes = list(self.notes)
-        metrics = {name: float(value) for name, value in sorted(self.metrics.items())}
+        metrics = {name: float(value) for name, value in self.metrics.items()}
         plain = plain_data({**vars(self), "metrics": metrics}, notes)
         plain["notes"] = list(dict.fromkeys(notes))
         path = folder / FILE_NAME

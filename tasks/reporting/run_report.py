@@ -1,11 +1,11 @@
 """The report of one run, from what every task leaves and what the task itself adds."""
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.reporting.console import metric_text
+from tasks.reporting.console import duration_text, metric_text
 from tasks.reporting.curves import learning_curves
 from tasks.reporting.page import Report, Section, Table
 from tasks.reporting.positions import Movement, position_pictures, position_table
@@ -19,6 +19,7 @@ def write_run_report(
     task_sections: Sequence[Section],
     movements: Mapping[str, Movement],
     headline: Table | None = None,
+    figures: bool = True,
 ) -> Path:
     """Write `report.html` and `report.md` into a run folder; returns the page's path.
 
@@ -28,17 +29,19 @@ def write_run_report(
         task_sections: what the task adds.
         movements: positions by layer; empty without DCLS layers or training.
         headline: what is shown first; None: the figures of the last stage.
+        figures: False leaves out all figures (setting `figures`).
     """
     if headline is None:
         shown = results.headline()
-        headline = Table(list(shown), [[_text(k, v) for k, v in shown.items()]] if shown else [])
-    sections = [*_curves(folder), *task_sections, *_positions(movements), *_origin(results)]
+        names, values = map(results.label, shown), [metric_text(k, v) for k, v in shown.items()]
+        headline = Table(list(names), [values] if shown else [])
+    curves = _curves(folder) if figures else []
+    if not figures:
+        task_sections = [replace(section, pictures=()) for section in task_sections]
+    positions = _positions(movements, figures)
+    sections = [*curves, *task_sections, *positions, *_origin(results)]
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
     return write_report(Report(results.name, subtitle, headline, sections), folder)
-
-
-def _text(name: str, value: float) -> str:
-    return metric_text(name, value) if math.isfinite(value) else "not a number"
 
 
 def _curves(folder: Path) -> list[Section]:
@@ -46,11 +49,11 @@ def _curves(folder: Path) -> list[Section]:
     return [Section("Curves", pictures=pictures)] if pictures else []
 
 
-def _positions(movements: Mapping[str, Movement]) -> list[Section]:
+def _positions(movements: Mapping[str, Movement], figures: bool) -> list[Section]:
     if not movements:
         return []
-    tables = [position_table(movements)]
-    return [Section("Learned positions", "", tables, position_pictures(movements))]
+    pictures = position_pictures(movements) if figures else []
+    return [Section("Learned positions", "", [position_table(movements)], pictures)]
 
 
 def _origin(results: Results) -> list[Section]:
@@ -72,16 +75,6 @@ def _origin(results: Results) -> list[Section]:
         Section("How it was obtained", tables=[Table(["", ""], rows)]),
         Section("Settings", tables=[Table(["setting", "value"], flat)]),
     ]
-
-
-def duration_text(seconds: float) -> str:
-    """A duration in its two largest units, such as 45.2 s, 3 min 20 s or 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[list[str]]:

@@ -19,18 +19,23 @@ from tasks.reporting.results import FILE_NAME, read_results
 FAILED = "failed"
 _FAILURE_FILE = "failed.json"
 _SEED = "seed"
+_SPLIT = "split tested"
 _GAP = "-"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: its folder's name, its overrides, and its figures or why it has none."""
+    """One job of a sweep: its folder's name, its overrides, and its figures or why it has none.
+
+    Figures under `test/` are of `test_split`; it is empty where there are none.
+    """
 
     name: str
     settings: dict[str, str]
     metrics: dict[str, float]
     error: str | None = None
     notes: tuple[str, ...] = ()
+    test_split: str = ""
 
 
 def sweep_table(folder: Path) -> None:
@@ -43,7 +48,7 @@ def sweep_table(folder: Path) -> None:
     if not jobs:
         return
     differing = _differing([job.settings for job in jobs])
-    metrics = sorted({name for job in jobs for name in job.metrics})
+    metrics = list(dict.fromkeys(name for job in jobs for name in job.metrics))
     tables = [_job_table(jobs, differing, metrics)]
     over_seeds = _seed_table(jobs, differing, metrics)
     if over_seeds is not None:
@@ -80,7 +85,13 @@ def _read_job(folder: Path) -> Job:
         except ReportError as unreadable:
             return Job(folder.name, _settings(overrides), {}, str(unreadable))
         known = results.provenance.get("overrides", overrides)
-        return Job(folder.name, _settings(known), results.headline(), notes=tuple(results.notes))
+        return Job(
+            folder.name,
+            _settings(known),
+            results.headline(),
+            notes=tuple(results.notes),
+            test_split=results.test_split,
+        )
     return Job(folder.name, _settings(overrides), {}, error)
 
 
@@ -106,22 +117,29 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _job_table(jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[str]) -> Table:
     figures = metrics or ["result"]  # without a single figure, each job says that it failed
+    split = _other_splits(jobs)
     rows = [
         [
             job.name,
             *(job.settings.get(key, _GAP) for key in differing),
+            *([job.test_split or _GAP] if split else []),
             *(_figure(name, job) for name in figures),
         ]
         for job in jobs
     ]
     caption = f"Sweep of {len(jobs)} job{'s' if len(jobs) > 1 else ''}"
-    return Table(["job", *differing, *figures], rows, caption)
+    return Table(["job", *differing, *([_SPLIT] if split else []), *figures], rows, caption)
+
+
+def _other_splits(jobs: Sequence[Job]) -> bool:
+    """Whether figures under `test/` are of another split than that."""
+    return any(job.test_split not in ("", "test") for job in jobs)
 
 
 def _figure(name: str, job: Job) -> str:
     if job.error:
         return FAILED
-    return _text(name, job.metrics[name]) if name in job.metrics else _GAP
+    return metric_text(name, job.metrics[name]) if name in job.metrics else _GAP
 
 
 def _seed_table(
@@ -144,19 +162,19 @@ def _seed_table(
             count = f"{len(finished)} of {count}, others {FAILED}"
         spreads = [_mean_and_spread(name, finished) for name in metrics]
         rows.append([*chosen, count, *spreads])
-    return Table([*keys, "seeds", *metrics], rows, "Mean ± standard deviation over seeds")
+    caption = "Mean ± standard deviation over seeds"
+    if _other_splits(jobs):
+        splits = dict.fromkeys(job.test_split for job in jobs if job.test_split)
+        caption += f"; split tested: {', '.join(splits)}"
+    return Table([*keys, "seeds", *metrics], rows, caption)
 
 
 def _mean_and_spread(name: str, jobs: Sequence[Job]) -> str:
     values = [job.metrics[name] for job in jobs if name in job.metrics]
     if not values:
         return FAILED if not jobs else _GAP
-    mean = _text(name, statistics.mean(values))
-    return f"{mean} ± {_text(name, statistics.stdev(values))}" if len(values) > 1 else mean
-
-
-def _text(name: str, value: float) -> str:
-    return metric_text(name, value) if math.isfinite(value) else str(value)
+    mean = metric_text(name, statistics.mean(values))
+    return f"{mean} ± {metric_text(name, statistics.stdev(values))}" if len(values) > 1 else mean
 
 
 def _first_line(text: str) -> str:
@@ -169,7 +187,9 @@ def _as_plain(job: Job, metrics: Sequence[str]) -> dict[str, object]:
         "status": FAILED if job.error else "finished",
         "error": job.error,
         "overrides": job.settings,
+        "test_split": job.test_split or None,
         "metrics": {name: _finite(job.metrics.get(name)) for name in metrics},
+        "notes": list(job.notes),  # which say what null stands for, if for more than a gap
     }
 
 
@@ -180,14 +200,17 @@ def _finite(value: float | None) -> float | None:
 def _as_csv(jobs: Sequence[Job], differing: Sequence[str], metrics: Sequence[str]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["job", "status", *differing, *metrics, "error"])
+    split = _other_splits(jobs)
+    columns = [*differing, *(["test_split"] if split else []), *metrics]
+    writer.writerow(["job", "status", *columns, "error"])
     for job in jobs:
         writer.writerow(
             [
                 job.name,
                 FAILED if job.error else "finished",
                 *(job.settings.get(key, "") for key in differing),
-                *(_finite(job.metrics.get(name)) for name in metrics),
+                *([job.test_split] if split else []),
+                *(job.metrics.get(name) for name in metrics),
                 job.error or "",
             ]
         )

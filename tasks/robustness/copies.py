@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tasks.errors import DatasetError, SettingError
 from tasks.reporting.files import to_json, write_atomically
+from tasks.reporting.progress import Progress, joined, left_text
 from tasks.robustness.on_the_fly import Corruption
 from tasks.training.pictures import UNREADABLE, Pictures, RgbPicture
 
@@ -30,7 +31,6 @@ _FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-_SECONDS_BETWEEN_LINES = 10
 
 
 class Copied(NamedTuple):
@@ -38,7 +38,7 @@ class Copied(NamedTuple):
 
     written: int = 0
     there: int = 0
-    unreadable: int = 0
+    unreadable: tuple[str, ...] = ()
     fault: str = ""
 
 
@@ -83,9 +83,8 @@ class Copies(Dataset[Copied]):
         try:
             picture = self.pictures.picture(index)
         except UNREADABLE as error:
-            return Copied(
-                unreadable=1, fault=f"{self.pictures.place(index)} cannot be read: {error}"
-            )
+            source = self.pictures.place(index)
+            return Copied(unreadable=(source,), fault=f"{source} cannot be read: {error}")
         for corruption, path in todo.items():
             write_atomically(path, encoded(corruption(picture, name), path.suffix))
         return Copied(len(todo), len(paths) - len(todo))
@@ -97,23 +96,26 @@ class Copies(Dataset[Copied]):
             DatasetError: a picture that cannot be read, if `strict`.
         """
         loader: DataLoader[Any] = DataLoader(self, batch_size=None, num_workers=workers)
-        total, told = Copied(), time.monotonic()
-        for number, one in enumerate(loader, start=1):
-            if one.fault and self.strict:
-                raise DatasetError(
-                    f"{one.fault}. Replace or remove the file, or set dataset.on_corrupt=skip to "
-                    "go on without it."
+        total, began, number = Copied(), time.monotonic(), 0
+
+        def status() -> str:
+            left = left_text(number, len(self), time.monotonic() - began)
+            return joined(f"{number:,} of {len(self):,} images", left)
+
+        with Progress(status):
+            for number, one in enumerate(loader, start=1):  # noqa: B007 - the status reads it
+                if one.fault and self.strict:
+                    raise DatasetError(
+                        f"{one.fault}. Replace or remove the file, or set dataset.on_corrupt=skip "
+                        "to go on without it."
+                    )
+                if one.fault:
+                    logger.warning("left out: %s", one.fault)
+                total = Copied(
+                    total.written + one.written,
+                    total.there + one.there,
+                    (*total.unreadable, *one.unreadable),
                 )
-            if one.fault:
-                logger.warning("left out: %s", one.fault)
-            total = Copied(
-                total.written + one.written,
-                total.there + one.there,
-                total.unreadable + one.unreadable,
-            )
-            if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-                logger.info("%d of %d pictures", number, len(self))
-                told = time.monotonic()
         return total
 
     def _path(self, corruption: Corruption, name: str) -> Path:

@@ -1,5 +1,6 @@
 """Corruptions between reading a picture and preparing it for the network."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -8,22 +9,46 @@ import numpy as np
 from PIL import Image
 
 from tasks.errors import SettingError
+from tasks.opencv import require_cv2
 from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
 from tasks.robustness.corruptions import (
     CORRUPTIONS,
     EXTRA,
+    NEED_OPENCV,
     SEVERITIES,
     check,
     corrupt,
     generator_for,
 )
-from tasks.training.pictures import RgbPicture
+from tasks.robustness.corruptions.severities import Strengths
+from tasks.training.pictures import UNREADABLE, Pictures, RgbPicture
 
-Profile = Literal["imagenet-c", "any-size"]
+Profile = Literal["imagenet-c", "tiny-imagenet-c", "cifar-c", "any-size"]
 PROFILES: tuple[str, ...] = get_args(Profile)
+_STRENGTHS: dict[Profile, Strengths] = {
+    "imagenet-c": "imagenet-c",
+    "tiny-imagenet-c": "tiny-imagenet-c",
+    "cifar-c": "cifar-c",
+    "any-size": "imagenet-c",
+}
+PUBLISHED_SETS: dict[str, str] = {
+    "imagenet-c": "ImageNet-C",
+    "tiny-imagenet-c": "Tiny-ImageNet-C",
+    "cifar-c": "CIFAR-10-C",
+    "any-size": "ImageNet-C",
+}
+"""The published set whose strengths a profile takes, as reports call it."""
 CROP = 224
 """Side in pixels of the pictures of ImageNet-C."""
 _RESIZED = 256
+_LARGEST: tuple[tuple[float, Profile], ...] = (
+    (math.sqrt(32 * 64), "cifar-c"),
+    (math.sqrt(64 * 224), "tiny-imagenet-c"),
+    (math.inf, "any-size"),
+)
+"""Up to which shorter side each profile fits: the geometric means of the published sizes."""
+_LOOKED_AT = 16
+"""Images of which the size is looked up; those of small sets are alike."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +59,23 @@ class Corruption:
         name: of the corruption, or empty for none.
         severity: 1 to 5; 0 without a corruption.
         seed: of the noise.
-        profile: `imagenet-c`: the picture is first resized and cut to 224 x 224 as the pictures of
-            that set were; `any-size`: it is corrupted at its own size, as in COCO-C.
+        profile: `imagenet-c`: the image is first resized and cut to 224 x 224 as those of that set
+            were, and corrupted as strongly; all others: it is corrupted at its own size, with the
+            strengths of CIFAR-10-C (`cifar-c`), of Tiny-ImageNet-C (`tiny-imagenet-c`) or, as in
+            COCO-C, of ImageNet-C (`any-size`).
+
+    Raises:
+        OpenCvError: a corruption that needs OpenCV, where it cannot be imported.
     """
 
     name: str
     severity: int
     seed: int
     profile: Profile
+
+    def __post_init__(self) -> None:
+        if self.name in NEED_OPENCV:  # rather now than in a loading process
+            require_cv2(f"corruption {self.name}")
 
     def __call__(self, picture: RgbPicture, picture_name: str) -> RgbPicture:
         """The picture, corrupted."""
@@ -50,7 +84,7 @@ class Corruption:
         if not self.name:
             return picture
         draws = generator_for(self.seed, picture_name, self.name, self.severity)
-        return corrupt(picture, self.name, self.severity, draws)
+        return corrupt(picture, self.name, self.severity, draws, _STRENGTHS[self.profile])
 
     def __str__(self) -> str:
         return f"{self.cell.name}, {self.profile}, seed {self.seed}: on the fly, not ImageNet-C"
@@ -59,6 +93,31 @@ class Corruption:
     def cell(self) -> Cell:
         """Where its pictures belong."""
         return Cell(ON_THE_FLY, self.name, self.severity) if self.name else Cell(CLEAN)
+
+
+def profile_for(side: float) -> Profile:
+    """The profile whose published images are nearest in size to images of a shorter side `side`.
+
+    | shorter side in pixels | profile | strengths of | made for |
+    |---|---|---|---|
+    | up to 45 (16, 28, 32) | `cifar-c` | CIFAR-10-C | 32 |
+    | 46 to 119 (48, 64, 96) | `tiny-imagenet-c` | Tiny-ImageNet-C | 64 |
+    | from 120 (128, 256, 800) | `any-size` | ImageNet-C | 224 |
+    """
+    return next(profile for largest, profile in _LARGEST if side <= largest)
+
+
+def usual_side(pictures: Pictures) -> float | None:
+    """The median shorter side of some images of a dataset; None if none can be read."""
+    count = len(pictures)
+    sides = []
+    for index in sorted({number * count // _LOOKED_AT for number in range(_LOOKED_AT)}):
+        if index < count:
+            try:
+                sides.append(min(pictures.picture(index).shape[:2]))
+            except UNREADABLE:
+                continue  # told when the image is evaluated
+    return float(np.median(sides)) if sides else None
 
 
 def published_crop(picture: RgbPicture) -> RgbPicture:

@@ -11,7 +11,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tasks.reporting.console import metric_text
+from dcls.backbone import Backbone
+from tasks.errors import DatasetError
+from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.page import Picture, Section, Table
 from tasks.robustness.cell_table import CellTable
 from tasks.robustness.cells import Cell
@@ -19,7 +21,7 @@ from tasks.robustness.data import CellData
 from tasks.robustness.ledger import CellRecord, Ledger
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import OtherRun, read_runs
-from tasks.robustness.report.contents import Evaluation, Report
+from tasks.robustness.report.contents import Evaluation, Report, origin_text
 from tasks.robustness.report.examples import example_strip
 from tasks.robustness.report.sections import headline_table, report_sections
 from tasks.robustness.scoring.figures import Kind, figures_of, kind_of
@@ -31,6 +33,7 @@ from tasks.robustness.scoring.subject import Subject, score_of
 from tasks.training.gathering import gather_lists
 from tasks.training.pictures import RgbPicture
 from tasks.training.task import Batch, Stage, Task
+from tasks.training.unreadable import check_readable
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +58,6 @@ class RobustnessTask(Task):
     ) -> None:
         first = subjects[0].task
         super().__init__(first.optimization, first.monitor)
-        self.backbone = first.backbone
         self.models = nn.ModuleList([subject.task for subject in subjects])
         self.names = [subject.name for subject in subjects]
         self.data = data
@@ -66,7 +68,12 @@ class RobustnessTask(Task):
         self._main = first.main_figures
         self._folder: Path | None = None
         self._open: int | None = None
-        self._unread = 0
+        self._unread: list[str] = []
+
+    @property
+    def backbone(self) -> Backbone:  # type: ignore[override]
+        """The first model's."""
+        return cast(Task, self.models[0]).backbone
 
     def start(self, folder: Path, first: bool) -> None:
         """Look into the run folder for finished cells; the others are still to be done.
@@ -99,6 +106,14 @@ class RobustnessTask(Task):
         return self._protocol
 
     @property
+    def progress(self) -> tuple[str, int, int] | None:
+        """The condition that is evaluated."""
+        if self._open is None:
+            return None
+        done, total = self.data.todo.index(self._open), len(self.data.todo)
+        return f"condition {done + 1} of {total} ({self.cells[self._open].name})", done, total
+
+    @property
     def cells(self) -> list[Cell]:
         """Those that are evaluated."""
         return [source.cell for source in self.data.cells.sources]
@@ -121,7 +136,7 @@ class RobustnessTask(Task):
             self._close()
             self._open = number
         self.note_unreadable(batch)
-        self._unread += len(batch["unreadable"])
+        self._unread += batch["unreadable"]
         for score in self._scores:
             score.add(batch, self.data.cells.sources[number].cell)
         return torch.zeros((), device=self.device)
@@ -143,6 +158,12 @@ class RobustnessTask(Task):
     def metrics(self) -> dict[str, float]:
         """Figures by name, such as `test/mce`; of several models `<model>/mce`."""
         values: dict[str, float] = {}
+        if not any(r.images for e in self.evaluations.values() for r in e.records.values()):
+            raise DatasetError(
+                f"No image of dataset={self.data.name} was scored: none could be read, or the "
+                f"model knows none of their classes. See the notes in {self.folder}/cells.csv, and "
+                "check dataset.root."
+            )
         for name, evaluation in self.evaluations.items():
             stage = "test" if len(self.names) == 1 else name.replace("/", "_")
             for key, figure in evaluation.figures.items():
@@ -159,7 +180,9 @@ class RobustnessTask(Task):
 
     def remarks(self) -> list[str]:
         """Where the figures come from, and what they fall short of."""
-        lines = [self.kind.origin] if self.kind.origin else []
+        origin = origin_text(self.kind, self.protocol)
+        lines = [origin] if origin else []
+        lines += self.data.base.notes(self.data.base.test_split)
         for evaluation in self.evaluations.values():
             marked: dict[str, list[str]] = defaultdict(list)
             for key, figure in evaluation.figures.items():
@@ -189,19 +212,24 @@ class RobustnessTask(Task):
         if self._open is None:
             return
         number, self._open = self._open, None
-        unread, self._unread = sum(gather_lists([self._unread])), 0
+        unread, self._unread = gather_lists(self._unread), []
+        if unread:
+            cells = self.data.cells
+            what = f"{cells.sources[number].cell.name} of dataset={self.data.name}"
+            total = len(cells.chosen(number))
+            check_readable(unread, total, what, self.data.loading, need_some=False)
         results = [score.finish() for score in self._scores]
         if not self._first:
             return
         for name, result in zip(self.names, results, strict=True):
-            record = self._record(number, result, unread)
+            record = self._record(number, result, len(unread))
             Ledger(self.folder).write(name, record)
             self._table.add(name, record)
             among = {k: v for k, v in record.figures.items() if k.startswith("top1_among")}
             shown = {k: v for k, v in record.figures.items() if k in self._main} | among
             text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
             model = f"{name}: " if len(self.names) > 1 else ""
-            logger.info("%s%s: %s (%d images)", model, record.cell.name, text, result.images)
+            print_line(f"{model}{record.cell.name}: {text} ({result.images:,} images)")
         self._table.write()
 
     def _record(self, number: int, result: CellScore, unread: int) -> CellRecord:

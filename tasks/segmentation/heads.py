@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dcls.convnext import FeatureInfo
+from dcls.backbone import FeatureInfo
 from tasks.errors import SettingError
 
 Settings = Mapping[str, Any]

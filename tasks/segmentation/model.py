@@ -1,8 +1,9 @@
 """The network: mmsegmentation's `EncoderDecoder` around a backbone of `dcls`."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from tasks.segmentation.fusion import FusedUPerHead
 from tasks.segmentation.heads import AUXILIARY_WEIGHT, CLASSIFIER_STD, Settings, complete_head
 from tasks.segmentation.openmmlab import MODELS, EncoderDecoder, PixelData, SegDataSample
 from tasks.segmentation.windows import slide_bands
+from tasks.training.trained import backbone_settings
 
 _FASTER = {"UPerHead": FusedUPerHead}
 """Heads that compute the same as mmsegmentation's of that name, faster."""
@@ -36,13 +38,13 @@ class Segmenter(EncoderDecoder):  # type: ignore[misc] # mmsegmentation has no t
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: dcls.Backbone,
         num_classes: int,
         decode_head: Settings,
         auxiliary_head: Settings | None = None,
         classifier_std: float = CLASSIFIER_STD,
     ) -> None:
-        maps = cast(dcls.Backbone, backbone).feature_info
+        maps = backbone.feature_info
         head, auxiliary = (
             settings and _faster(complete_head(settings, maps, num_classes, weight, classifier_std))
             for settings, weight in ((decode_head, 1.0), (auxiliary_head, AUXILIARY_WEIGHT))
@@ -105,8 +107,8 @@ def upernet(
     backbone_name: str,
     num_classes: int,
     weights: str | Path | None = None,
-    channels: int = 512,
-    auxiliary_channels: int = 256,
+    channels: int | None = None,
+    auxiliary_channels: int | None = None,
     **settings: Any,
 ) -> Segmenter:
     """UPerNet with an FCN auxiliary head on any backbone of `dcls`, as published.
@@ -115,8 +117,9 @@ def upernet(
         backbone_name: see `dcls.list_backbones()`.
         num_classes: classes of the dataset (ADE20K: 150).
         weights: a segmentation checkpoint: the authors', Facebook's, mmsegmentation's, or our own.
-        channels: of the decode head.
-        auxiliary_channels: of the auxiliary head.
+            With one of our own runs, what is not given is as it was trained.
+        channels: of the decode head; None: 512.
+        auxiliary_channels: of the auxiliary head; None: 256.
         **settings: of the backbone (see `dcls.create_backbone`).
 
     Returns:
@@ -126,16 +129,55 @@ def upernet(
     Raises:
         dcls.CheckpointError: weights that do not fit.
     """
-    backbone = dcls.create_backbone(backbone_name, features=True, **settings)
+    own, trained = backbone_settings(weights, backbone_name, settings)
+    auxiliary = trained.get("auxiliary_head", {"type": "FCNHead"})
     segmenter = Segmenter(
-        backbone,
+        dcls.create_backbone(**own),
         num_classes,
-        {"type": "UPerHead", "channels": channels},
-        {"type": "FCNHead", "channels": auxiliary_channels},
+        _head("UPerHead", channels, trained.get("decode_head", {})),
+        auxiliary and _head("FCNHead", auxiliary_channels, auxiliary),
     )
     if weights is not None:
-        dcls.load_model_checkpoint(segmenter, weights, CLASSIFIER)
+        load_weights(segmenter, weights)
     return segmenter
+
+
+def load_weights(segmenter: nn.Module, path: str | Path) -> None:
+    """Load a checkpoint: the authors', Facebook's, mmsegmentation's, or our own; strict.
+
+    Args:
+        segmenter: a `Segmenter`, or a module with its parts.
+        path: the file.
+
+    Raises:
+        dcls.CheckpointError: weights that do not fit.
+    """
+    dcls.load_model_checkpoint(segmenter, path, CLASSIFIER, shown=_shown_settings)
+
+
+def _shown_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Widths of the heads, as their weights show them; empty if it is not a segmenter's."""
+    if not any("decode_head." in key for key in state):
+        return {}
+    last = {head: f"{head}.conv_seg.weight" for head in ("decode_head", "auxiliary_head")}
+    widths = {
+        f"task.{head}.channels": value.shape[1]
+        for head, end in last.items()
+        for key, value in state.items()
+        if key.endswith(end)
+    }
+    absent = not any("auxiliary_head." in key for key in state)
+    return widths | ({"task.auxiliary_head": "null"} if absent else {})
+
+
+def _head(kind: str, channels: int | None, trained: Settings) -> dict[str, Any]:
+    """Settings of a head: those of training, if there are any, with the given width over them."""
+    if trained.get("type", kind) != kind:
+        raise SettingError(
+            f"The weights were trained with a {trained['type']}, not with a {kind}. Load them with "
+            "tasks.segmentation.task.SegmentationTask.load_from_checkpoint(path).segmenter."
+        )
+    return {**trained, "type": kind, **({} if channels is None else {"channels": channels})}
 
 
 CLASSIFIER = "decode_head.conv_seg.weight"

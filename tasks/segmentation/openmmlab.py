@@ -11,6 +11,9 @@ import logging
 import warnings
 from typing import Any
 
+from tasks.opencv import require_cv2
+
+require_cv2("segmentation")  # mmcv imports it, but would not say what is missing
 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
     warnings.simplefilter("ignore")
     import mmcv

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from tasks.reporting.confusion import share_text
 from tasks.reporting.drawing import (
     INK,
-    as_png,
     bare,
     bars,
     best_and_worst,
@@ -42,7 +41,7 @@ def iou_picture(iou: NDArray[np.float64], names: Sequence[str]) -> Picture:
     bars(axes[0, 0], [names[i] for i in order], series, numbers="{:.1%}")
     axes[0, 0].axvline(float(np.nanmean(iou)), color=INK, linestyle="--", linewidth=0.9)
     axes[0, 0].set_xlabel("intersection over union")
-    return Picture("iou", as_png(figure), "Intersection over union of each class", caption)
+    return Picture("iou", figure, "Intersection over union of each class", caption)
 
 
 def class_table(
@@ -98,7 +97,7 @@ def examples_picture(
         "The first images of the split, then the ones with the largest share of wrong pixels. "
         "Orange: labelled wrong; pixels of no class do not count."
     )
-    return Picture("examples", as_png(figure), "Images, truth, predictions and errors", caption)
+    return Picture("examples", figure, "Images, truth, predictions and errors", caption)
 
 
 def coloured(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:

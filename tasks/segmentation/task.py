@@ -2,34 +2,34 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-import dcls
+from dcls.backbone import Backbone
 from tasks.reporting.page import Section
 from tasks.segmentation.data import SegmentationData
 from tasks.segmentation.examples import Examples
 from tasks.segmentation.heads import Settings
 from tasks.segmentation.inference import Inference, view_scales
-from tasks.segmentation.model import CLASSIFIER, Segmenter
+from tasks.segmentation.model import Segmenter, load_weights
 from tasks.segmentation.pictures import overlaid
 from tasks.segmentation.report import TestSummary, report_sections
 from tasks.segmentation.scores import PixelConfusion, figures
+from tasks.training.network import NetworkTask
 from tasks.training.optimization import Optimization
 from tasks.training.pictures import RgbPicture
 from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage, Task
+from tasks.training.task import Batch, Stage
 
 Scene = Mapping[str, Any]
 
 
-class SegmentationTask(Task):
+class SegmentationTask(NetworkTask):
     """Trains mmsegmentation's heads on a backbone; scores mIoU, aAcc, mAcc and every class's IoU.
 
-    The parts of the network are children of this module under mmsegmentation's own names, so that
-    the keys of a checkpoint's state dict are mmsegmentation's.
+    The keys of a checkpoint's state dict are mmsegmentation's.
 
     Args:
         backbone: built with `features=True`.
@@ -47,7 +47,7 @@ class SegmentationTask(Task):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         data: SegmentationData,
         optimization: Optimization,
         monitor: str,
@@ -57,15 +57,12 @@ class SegmentationTask(Task):
         inference: dict[str, Any],
         channels_last: bool = True,
     ) -> None:
-        super().__init__(optimization, monitor)
+        classes = len(data.class_names)
+        segmenter = Segmenter(backbone, classes, decode_head, auxiliary_head, classifier_std)
+        super().__init__(segmenter, optimization, monitor)
         self.class_names = data.class_names
         self.palette = data.palette
         self.inference = Inference(**inference)
-        classes = len(data.class_names)
-        segmenter = Segmenter(backbone, classes, decode_head, auxiliary_head, classifier_std)
-        for name, part in segmenter.named_children():
-            self.add_module(name, part)
-        self._segmenter = (segmenter,)  # in a tuple, lest its parts be registered twice
         self.pixels = Pixels(data.recipe.mean, data.recipe.std, channels_last)
         self.val_confusion = PixelConfusion(classes)
         self.test_confusion = PixelConfusion(classes)
@@ -74,7 +71,7 @@ class SegmentationTask(Task):
     @property
     def segmenter(self) -> Segmenter:
         """The network, for inference and losses."""
-        return self._segmenter[0]
+        return cast(Segmenter, self.network)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes, H, W) of normalised images (N, 3, H, W)."""
@@ -83,7 +80,7 @@ class SegmentationTask(Task):
 
     def load_weights(self, path: str) -> None:
         """Load a segmentation checkpoint, own or released; strict."""
-        dcls.load_model_checkpoint(self, path, CLASSIFIER)
+        load_weights(self.segmenter, path)
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Loss of a training batch; evaluation stages only score it."""

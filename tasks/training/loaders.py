@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -24,17 +24,24 @@ class Loading:
         workers: loading processes, or `auto`: two less than the cores of this process, at most 8.
         on_corrupt: `skip` a sample that cannot be read (counted, its path logged once), or raise
             an `error`.
+        max_unreadable: share of a split that may be skipped; one sample always may.
     """
 
     batch_size: int
     workers: int | Literal["auto"] = "auto"
     on_corrupt: Literal["skip", "error"] = "skip"
+    max_unreadable: float = 0.01
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise SettingError(f"dataset.batch_size={self.batch_size} must be at least 1.")
         if self.on_corrupt not in ("skip", "error"):
             raise SettingError(f"dataset.on_corrupt={self.on_corrupt} must be skip or error.")
+        if not 0 <= self.max_unreadable <= 1:
+            raise SettingError(
+                f"dataset.max_unreadable={self.max_unreadable} must lie within 0 and 1: it is a "
+                "share of the samples of a split."
+            )
 
     @property
     def worker_count(self) -> int:
@@ -111,6 +118,11 @@ class TaskData(L.LightningDataModule):
         self.loading = loading
         self._cache: dict[Split, Dataset[Sample]] = {}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TaskData":
+        # A copy of a task, such as the average of its weights, works on the same data. Copied, the
+        # data would take the trainer and everything that hangs on it along.
+        return self
+
     def pictures(self, split: Split) -> Pictures:
         """The pictures of a split, transformed for training or evaluation."""
         raise NotImplementedError
@@ -137,6 +149,10 @@ class TaskData(L.LightningDataModule):
         """Samples to a batch."""
         return collate(samples)
 
+    def notes(self, split: Split) -> list[str]:  # noqa: ARG002 - for those who override it
+        """What must be said beside the figures of a split."""
+        return []
+
     def splits_of(self, mode: str) -> list[Split]:
         """The splits that a mode reads, each once."""
         needed: tuple[Split, ...] = ("train", "val") if mode == "fit" else ()
@@ -151,18 +167,40 @@ class TaskData(L.LightningDataModule):
                     "run dataset=shapes."
                 )
 
-    def check_batches(self, mode: str, processes: int) -> None:
-        """Raise `SettingError` if training would have no full batch."""
-        size, most = (
-            self.loading.batch_size,
-            self.count("train") // processes if mode == "fit" else 0,
-        )
-        if mode == "fit" and most < size:
+    def fit_batches(self, processes: int, given: bool) -> str | None:
+        """Let no training batch be larger than what a process has to train on.
+
+        Args:
+            processes: that train together.
+            given: whether the batch size was asked for; then it is not lowered, but refused.
+
+        Returns:
+            What was lowered, in words; None: nothing.
+
+        Raises:
+            SettingError: a batch size that was asked for and leaves no full batch, or a process
+                without a sample.
+        """
+        size, count = self.loading.batch_size, self.count("train")
+        most = count // processes
+        if size <= most:
+            return None
+        shared = f" for {processes} processes" if processes > 1 else ""
+        if most == 0:
             raise SettingError(
-                f"dataset.batch_size={size} leaves no training batch: {self.name} has "
-                f"{self.count('train')} training samples for {processes} process(es). Set "
-                f"dataset.batch_size={most} or less."
+                f"dataset={self.name} has {count} training samples{shared}: set trainer.devices="
+                f"{count} or less."
             )
+        if given:
+            raise SettingError(
+                f"dataset.batch_size={size} leaves no training batch: dataset={self.name} has "
+                f"{count} training samples{shared}. Set dataset.batch_size={most} or less."
+            )
+        self.loading = replace(self.loading, batch_size=most)
+        return (
+            f"dataset.batch_size is {most} instead of {size}, its default: dataset={self.name} has "
+            f"{count} training samples{shared}"
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of equal size; an incomplete last one is dropped."""
@@ -189,6 +227,13 @@ class TaskData(L.LightningDataModule):
     ) -> Sampler[list[Any]] | None:
         """Batches of training samples for one of `world` processes; None: drawn at random."""
         return None
+
+    def train_batch_count(self, world: int) -> int:
+        """Batches of an epoch of training for each of `world` processes."""
+        batches = self.train_batches(world, 0)
+        if batches is None:
+            return self.count("train") // world // self.loading.batch_size
+        return len(cast(Sized, batches))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split in order, each sample once over all processes."""

@@ -1,19 +1,28 @@
 """How parameters are updated: the settings, their groups, and the optimizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from dcls.positions import parameter_roles
-from tasks.errors import SettingError
+from dcls.layers import DclsNd
+from dcls.positions import ParameterRole, parameter_roles
+from tasks.errors import SettingError, TrainingError
 
 PositionRecipe = Literal["intended", "released"]
 """`intended`: positions learn at five times the rate and are clamped, in every task.
-`released`: as the authors' code does it, where layer decay loses the factor five and only
-classification clamps."""
+`released`: as the authors' code does it. There layer decay loses the factor five and only
+classification clamps; the average of weights begins with the initial ones, is taken before the
+clamp, and of shared positions once per block (`tasks.training.average`); batches at the end of an
+epoch that do not fill an optimizer step are left out. In both, gradients are clipped only if
+`trainer.gradient_clip_val` says so."""
+
+
+Fused = Literal["auto"] | bool
+"""Whether a step of AdamW is one kernel per group of parameters; `auto`: where all are on a GPU.
+On a CPU its rounding differs from that of the plain form, which the documented figures are of."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Optimization:
     positions: PositionRecipe
     repulsion_start_epoch: int | None
     ema_decay: float | None
+    fused: Fused = "auto"
 
     def __post_init__(self) -> None:
         if self.positions not in ("intended", "released"):
@@ -57,6 +67,8 @@ class Optimization:
                 f"optim.lr={self.lr} must be above 0 and optim.layer_decay={self.layer_decay} "
                 "within (0, 1]."
             )
+        if self.fused not in ("auto", True, False):
+            raise SettingError(f"optim.fused={self.fused} must be auto, true or false.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise SettingError(
                 f"optim.ema_decay={self.ema_decay} must lie between 0 and 1, or be null for off."
@@ -64,26 +76,39 @@ class Optimization:
 
 
 def parameter_groups(
-    model: nn.Module, optimization: Optimization, layer_ids: Mapping[str, int]
+    model: nn.Module,
+    optimization: Optimization,
+    layer_ids: Mapping[str, int],
+    without_decay: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Sort the trainable parameters of `model` into optimizer groups.
 
     A group holds the parameters of one rate and one weight decay. Vectors (biases, norms, layer
-    scales) are not decayed; the special parameters of a layer (positions, widths) are treated as
-    that layer declares. With layer decay, a parameter of layer `i` learns at
-    ``lr * layer_decay ** (layer_count + 1 - i)``.
+    scales) and those in `without_decay` are not decayed; the special parameters of a layer
+    (positions, widths) are treated as that layer declares. With layer decay, a parameter of layer
+    `i` learns at ``lr * layer_decay ** (layer_count + 1 - i)``.
 
     Args:
         model: the whole task.
         optimization: rates and decays.
         layer_ids: layer number of each backbone parameter by its name in `model`; a parameter
             that is not named belongs to the head, the last layer.
+        without_decay: names in `model` of further parameters that are not decayed, as its backbone
+            says (see `dcls.Backbone.no_weight_decay`).
 
     Returns:
         Groups with `params`, `lr`, `weight_decay`, and `name`, lowest layer first. Together they
         hold every trainable parameter exactly once.
+
+    Raises:
+        TrainingError: the model has layers with positions, but no special parameter was found.
     """
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    assert known.issuperset(layer_ids), "a layer number of no parameter"
     roles = parameter_roles(model)
+    unknown = set(without_decay) - {name for name, _ in model.named_parameters()}
+    assert not unknown, f"the model has no parameters {sorted(unknown)}"
+    _check_positions_found(model, roles)
     last = optimization.layer_count + 1
     groups: dict[tuple[int, str, float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -92,7 +117,8 @@ def parameter_groups(
         layer = layer_ids.get(name, last) if optimization.layer_decay < 1 else last
         rate = optimization.lr * optimization.layer_decay ** (last - layer)
         role = roles.get(name)
-        decays = parameter.ndim > 1 if role is None else role.weight_decay
+        by_shape = parameter.ndim > 1 and name not in without_decay
+        decays = by_shape if role is None else role.weight_decay
         if role is not None and not _loses_role(optimization):
             rate *= role.lr_scale
         kind = "decay" if decays else "no_decay"
@@ -105,6 +131,21 @@ def parameter_groups(
     ]
     _assert_each_once(model, result)
     return result
+
+
+def _check_positions_found(model: nn.Module, roles: Mapping[str, ParameterRole]) -> None:
+    """Positions that learn as plain weights would be a silent change of the method."""
+    learned = [
+        f"{name}.P"
+        for name, layer in model.named_modules()
+        if isinstance(layer, DclsNd) and layer.P.requires_grad
+    ]
+    if learned and not roles:
+        raise TrainingError(
+            f"The model learns positions in {len(learned)} layers ({learned[0]} and so on), but "
+            "none of them is known to the optimizer: they would be trained as plain weights. "
+            "Derive layers with positions from dcls.positions.PositionedLayer."
+        )
 
 
 def _loses_role(optimization: Optimization) -> bool:
@@ -121,8 +162,10 @@ def _assert_each_once(model: nn.Module, groups: list[dict[str, Any]]) -> None:
 def build_optimizer(
     groups: list[dict[str, Any]], optimization: Optimization
 ) -> torch.optim.Optimizer:
-    """AdamW over the given groups, in its fused form where the device has one."""
-    fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    """AdamW over the given groups, in its fused form as `optimization.fused` says."""
+    fused = optimization.fused
+    if fused == "auto":
+        fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
     return torch.optim.AdamW(
         groups,
         lr=optimization.lr,

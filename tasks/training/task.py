@@ -2,20 +2,25 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, cast
+from math import ceil
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from dcls.backbones import Backbone
+from dcls.backbone import Backbone
+from dcls.backbones import create_backbone
 from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
+from tasks.errors import SettingError
 from tasks.reporting.page import Section, Table
 from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
 from tasks.training.pictures import RgbPicture
 from tasks.training.schedule import schedule
+from tasks.training.trained import KEY, KnownData, trained_settings
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +37,24 @@ class Task(L.LightningModule):
     Args:
         optimization: how parameters are updated.
         monitor: the validation figure that picks the best checkpoint.
+
+    Attributes:
+        settings: from which the task was built, as plain data; they are saved in checkpoints, for
+            `load_from_checkpoint`.
     """
 
     main_figures: ClassVar[tuple[str, ...]] = ()
     """Names of the `figures` that say most, the more the better."""
     monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
-    backbone: nn.Module
+    backbone: Backbone
 
     def __init__(self, optimization: Optimization, monitor: str) -> None:
         super().__init__()
         self.optimization = optimization
         self.monitor = monitor
         self.unreadable: set[str] = set()
+        self.settings: dict[str, Any] | None = None
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Loss of a batch; logs what that stage is scored by."""
@@ -66,6 +76,11 @@ class Task(L.LightningModule):
         """Of a task whose run can be continued: what it evaluates, and how."""
         return None
 
+    @property
+    def progress(self) -> tuple[str, int, int] | None:
+        """Of an evaluation in parts: the present part, how many are done, and of how many."""
+        return None
+
     def headline(self) -> Table | None:
         """What a report shows first; None: the figures of the last stage."""
         return None
@@ -81,6 +96,62 @@ class Task(L.LightningModule):
             dcls.CheckpointError: if the file is no checkpoint or does not fit.
         """
         load_checkpoint(self.backbone, path)
+
+    def checkpoint_name(self, name: str) -> str:
+        """What checkpoints call a parameter or module of that name."""
+        return name
+
+    @property
+    def backbone_path(self) -> str:
+        """The name of the backbone among the modules of this task."""
+        names: dict[nn.Module, str] = {module: name for name, module in self.named_modules()}
+        return names[self.backbone]
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override] # Lightning's needs objects for arguments
+        cls, checkpoint_path: str | Path, map_location: Any = None, **arguments: Any
+    ) -> Self:
+        """A trained task, from a checkpoint of its run; no dataset is needed.
+
+        Args:
+            checkpoint_path: written by a run of such a task.
+            map_location: the device to which it is brought; None: the CPU.
+            **arguments: of the task, in place of those with which it was trained: `inference`, or
+                `data`, to test it.
+
+        Returns:
+            The task in evaluation mode.
+
+        Raises:
+            SettingError: the file does not say how it was trained, or is of another task.
+            dcls.CheckpointError: its weights do not fit.
+        """
+        settings = trained_settings(checkpoint_path)
+        if settings is None or "data" not in settings:
+            raise SettingError(
+                f"{checkpoint_path} does not hold the settings of its run. Load it into a task "
+                "that is built as in training, with task.load_weights(path); or test it with "
+                f"python -m tasks.run mode=test ckpt={checkpoint_path}."
+            )
+        own = f"{cls.__module__}.{cls.__qualname__}"
+        if settings["class"] != own:
+            raise SettingError(
+                f"{checkpoint_path} is of a {settings['class']}, not of a {own}. Call "
+                "load_from_checkpoint of that class."
+            )
+        task: Self = cast(Any, cls)(
+            backbone=create_backbone(**settings["backbone"]),
+            optimization=Optimization(**settings["optim"]),
+            **{"data": KnownData(settings["data"]), **settings["task"], **arguments},
+        )
+        task.load_weights(str(checkpoint_path))
+        task.settings = settings
+        return task.eval() if map_location is None else task.eval().to(map_location)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the settings beside the weights."""
+        if self.settings is not None:
+            checkpoint[KEY] = self.settings
 
     def no_loss(self) -> Tensor:
         """Zero, but of every parameter, so that distributed processes stay in step."""
@@ -124,7 +195,7 @@ class Task(L.LightningModule):
         """AdamW over the declared groups, and a schedule that steps with every update."""
         settings = self.optimization
         optimizer = build_optimizer(
-            parameter_groups(self, settings, self._layer_ids()),
+            parameter_groups(self, settings, self._layer_ids(), self._without_decay()),
             settings,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule())
@@ -136,12 +207,15 @@ class Task(L.LightningModule):
     def _schedule(self) -> Callable[[int], float]:
         self.trainer.fit_loop.setup_data()  # or a run of max_steps would not know its batches
         total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        # the last step of an epoch may have fewer batches than the others
+        per_epoch = ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         return schedule(self.optimization, total, per_epoch)
 
     def _layer_ids(self) -> dict[str, int]:
         if self.optimization.layer_decay == 1:
             return {}
-        backbone = cast(Backbone, self.backbone)
-        own = backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
-        return {f"backbone.{name}": layer for name, layer in own.items()}
+        own = self.backbone.layer_ids(self.optimization.layer_scheme, self.optimization.layer_count)
+        return {f"{self.backbone_path}.{name}": layer for name, layer in own.items()}
+
+    def _without_decay(self) -> frozenset[str]:
+        return frozenset(f"{self.backbone_path}.{name}" for name in self.backbone.no_weight_decay())

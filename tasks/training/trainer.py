@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
-from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, RateLogger
+from tasks.training.average import ExponentialAverage
+from tasks.training.callbacks import (
+    LONGEST_INTERVAL,
+    LogInterval,
+    PositionRecorder,
+    RateLogger,
+)
+from tasks.training.checkpoints import checkpoint_callbacks
+from tasks.training.finite import FiniteLoss, FiniteWeights
+from tasks.training.finite_outputs import FiniteOutputs
+from tasks.training.precision import device_type, precision_arguments, resolved_precision
+from tasks.training.progress import OpeningLine, ProgressLines
 from tasks.training.task import Task
-
-BEST, LAST = "best", "last"
 
 
 def build_trainer(
@@ -28,7 +36,8 @@ def build_trainer(
     """A trainer that keeps its checkpoints in `folder` and stops at a loss that is no number.
 
     Args:
-        settings: arguments of `lightning.Trainer` (group `trainer`); `precision` may be `auto`.
+        settings: arguments of `lightning.Trainer` (group `trainer`); `precision` and
+            `log_every_n_steps` may be `auto`.
         task: names the metric that picks the best checkpoint.
         folder: the run folder.
         loggers: see group `logger`.
@@ -36,23 +45,25 @@ def build_trainer(
     """
     _quiet()
     precision = resolved_precision(settings["precision"], settings["accelerator"])
-    sync = settings["sync_batchnorm"] and _uses_gpu(settings["accelerator"])
-    settings = settings | {"precision": precision, "sync_batchnorm": sync}
-    built_in = [*_checkpoints(task, folder), FiniteLoss(), RateLogger(), PositionRecorder()]
-    if task.optimization.ema_decay is not None:
-        built_in.append(ExponentialAverage(decay=task.optimization.ema_decay))
-    if sys.stderr.isatty() or sys.stdout.isatty():
-        built_in.append(RichProgressBar(leave=False))
+    sync = settings["sync_batchnorm"] and device_type(settings["accelerator"]) == "cuda"
+    arguments = settings | {"sync_batchnorm": sync}
+    arguments |= precision_arguments(precision, settings["accelerator"])
+    built_in = _built_in(task, folder)
+    if settings["log_every_n_steps"] == "auto":
+        built_in.append(LogInterval())
+        arguments |= {"log_every_n_steps": LONGEST_INTERVAL}  # until the steps are known
+    built_in.append(OpeningLine())
+    built_in.append(RichProgressBar(leave=False) if watched() else ProgressLines(task.monitor))
     try:
         return L.Trainer(
             default_root_dir=folder,
             logger=loggers,
             callbacks=[*built_in, *callbacks],
-            enable_progress_bar=any(isinstance(c, RichProgressBar) for c in built_in),
+            enable_progress_bar=watched(),
             enable_model_summary=False,
             use_distributed_sampler=False,  # the data gives each process its shard
             num_sanity_val_steps=0,
-            **settings,
+            **arguments,
         )
     except (ValueError, TypeError, RuntimeError) as error:
         raise SettingError(
@@ -61,54 +72,61 @@ def build_trainer(
         ) from error
 
 
-def accumulate(trainer: L.Trainer, total: int, batch_size: int) -> None:
-    """Make `total` samples an optimizer step, and keep validation's interval one of such steps.
+def _built_in(task: Task, folder: Path) -> list[Callback]:
+    """What every run has, in the order in which it acts."""
+    callbacks = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
+    callbacks += [RateLogger(), PositionRecorder()]
+    settings = task.optimization
+    if settings.ema_decay is not None:
+        callbacks.append(ExponentialAverage(settings.ema_decay, settings.positions == "released"))
+    return [*callbacks, FiniteLoss(), FiniteOutputs(), FiniteWeights()]  # these see the average too
+
+
+def watched() -> bool:
+    """Whether somebody sees the output as it comes: then there is a bar, otherwise lines."""
+    return sys.stdout.isatty()
+
+
+def accumulate(trainer: L.Trainer, total: int | None, batch_size: int) -> None:
+    """Set the batches of an optimizer step, and count validation's interval in such steps.
 
     Args:
         trainer: its number of processes counts.
-        total: samples per optimizer step over all processes.
+        total: samples per optimizer step over all processes; None: as many batches as the
+            trainer was told to accumulate.
         batch_size: samples per batch and process.
 
     Raises:
         SettingError: if the total is no multiple of what one step of all processes holds.
     """
     processes = trainer.world_size
-    if total % (batch_size * processes):
-        raise SettingError(
-            f"optim.total_batch_size={total} is no multiple of dataset.batch_size="
-            f"{batch_size} x {processes} process(es). Choose a batch size that divides "
-            f"{total // processes}, or optim.total_batch_size=null."
-        )
-    batches = total // (batch_size * processes)
-    trainer.accumulate_grad_batches = batches
+    if total is not None:
+        if total % (batch_size * processes):
+            raise SettingError(
+                f"optim.total_batch_size={total} is no multiple of dataset.batch_size="
+                f"{batch_size} x {processes} process(es). Choose a batch size that divides "
+                f"{total // processes}, or optim.total_batch_size=null."
+            )
+        trainer.accumulate_grad_batches = total // (batch_size * processes)
     interval = trainer.val_check_interval
     if isinstance(interval, int):  # Lightning counts batches
-        trainer.val_check_interval = interval * batches
+        trainer.val_check_interval = interval * trainer.accumulate_grad_batches
 
 
-def _checkpoints(task: Task, folder: Path) -> list[Callback]:
-    def keep(filename: str, monitor: str | None) -> Callback:
-        return ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename=filename,
-            monitor=monitor,
-            mode=task.monitor_mode,
-            enable_version_counter=False,
-        )
+def drop_incomplete_step(trainer: L.Trainer, batches: int) -> None:
+    """Leave out the batches at the end of an epoch that do not fill an optimizer step.
 
-    return [keep(BEST, task.monitor), keep(LAST, None)]
+    As in the code of the released weights; otherwise they make a step of their own.
 
-
-def resolved_precision(precision: str, accelerator: str) -> str:
-    """The precision meant: `auto` is bf16-mixed where a GPU computes in it, else 32-true."""
-    if precision != "auto":
-        return precision
-    fits = _uses_gpu(accelerator) and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if fits else "32-true"
-
-
-def _uses_gpu(accelerator: str) -> bool:
-    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    Args:
+        trainer: knows how many batches make a step.
+        batches: of an epoch, per process.
+    """
+    limit = trainer.limit_train_batches
+    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    rest = used % trainer.accumulate_grad_batches
+    if rest and rest < used:
+        trainer.limit_train_batches = used - rest
 
 
 def _quiet() -> None:
@@ -123,6 +141,8 @@ def _quiet() -> None:
         ".*dirpath has changed.*",
         ".*It is recommended to use `self.log.*sync_dist=True`.*",
         ".*isinstance.treespec, LeafSpec.*",
+        # Until its scale fits, the gradient scaler of 16-mixed leaves out optimizer steps.
+        ".*lr_scheduler.step.* before .*optimizer.step.*",
     ):
         warnings.filterwarnings("ignore", message=text)
     for name in ("lightning.pytorch", "lightning.fabric"):

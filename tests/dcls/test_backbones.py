@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 import dcls
-from dcls.backbones import SIZES, Backbone, equal_parameter_count
+from dcls.backbone import Backbone
+from dcls.backbones import SIZES, equal_parameter_count
 from dcls.errors import BackboneArgumentError, UnknownBackboneError
 from dcls.layers import Dcls2d
 

@@ -49,6 +49,106 @@ def assert_same_weights(model, other, but=()):
         assert torch.equal(value, wanted[key]) == (key not in but), key
 
 
+def one_line(caplog, *parts):
+    """Whether exactly one line was logged, with all parts in it."""
+    (line,) = [record.getMessage() for record in caplog.records]
+    return all(part in line for part in parts)
+
+
+class TestAverages:
+    """Averaged weights in the files of other projects are preferred, and what is left is named."""
+
+    @pytest.mark.parametrize(
+        ("wrapped", "taken", "left"),
+        [
+            (lambda a, r: {"state_dict": r, "state_dict_ema": a}, "state_dict_ema", "state_dict"),
+            (lambda a, r: {"model": r, "model_ema": a}, "model_ema", "model"),
+            (
+                lambda a, r: {
+                    "model": r,
+                    "model_ema": {"n_averaged": torch.tensor(3)} | prefixed("module.", a),
+                },
+                "model_ema.module.",
+                "model",
+            ),
+            (lambda a, r: {"ema": {"module": a, "updates": 3}, "model": r}, "ema.module", "model"),
+            (
+                lambda a, r: {
+                    "student": prefixed("module.backbone.", r),
+                    "teacher": prefixed("backbone.", a),
+                    "dino_loss": {"center": torch.zeros(1, 4)},
+                },
+                "teacher.backbone.",
+                "student",
+            ),
+            (
+                lambda a, r: {
+                    "state_dict": prefixed("student.backbone.", r)
+                    | prefixed("teacher.backbone.", a)
+                },
+                "state_dict.teacher.backbone.",
+                "state_dict.student.backbone.",
+            ),
+            (
+                lambda a, r: prefixed("backbone.", r) | prefixed("ema_model.module.", a),
+                "ema_model.module.",
+                "backbone.",
+            ),
+            (
+                lambda a, r: {"state_dict": a, "ema_state_dict": prefixed("module.", r)},
+                "state_dict",  # mmengine's
+                "ema_state_dict",
+            ),
+        ],
+    )
+    def test_the_average_is_taken_and_the_rest_is_named(
+        self, tmp_path, caplog, wrapped, taken, left
+    ):
+        average, raw, target = small(seed=1), small(seed=2), small(seed=3)
+        content = wrapped(average.state_dict(), raw.state_dict())
+        report = dcls.load_checkpoint(target, saved(tmp_path, content))
+        assert_same_weights(target, average)
+        assert report.missing == ()
+        taken = taken if taken.endswith(".") else f"{taken}."
+        assert one_line(caplog, "file.pth", f"{taken}* was taken, not {left}")
+
+    @pytest.mark.parametrize(
+        "key", ["state_dict_ema", "model_ema", "ema", "teacher", "ema_state_dict", "student"]
+    )
+    def test_one_set_of_weights_alone_is_taken_whatever_it_is_called(self, tmp_path, caplog, key):
+        source, target = small(seed=1), small(seed=2)
+        content = {key: source.state_dict(), "optimizer": {"state": {0: {"step": torch.ones(1)}}}}
+        dcls.load_checkpoint(target, saved(tmp_path, content))
+        assert_same_weights(target, source)
+        assert not caplog.records
+
+    def test_an_average_that_was_never_made_is_no_average(self, tmp_path):
+        source, target = small(seed=1), small(seed=2)
+        dcls.load_checkpoint(
+            target, saved(tmp_path, {"state_dict": source.state_dict(), "state_dict_ema": None})
+        )
+        assert_same_weights(target, source)
+
+    def test_whole_models_too(self, tmp_path, caplog):
+        def model(seed):
+            torch.manual_seed(seed)
+            return nn.ModuleDict(
+                {"backbone": small(features=True, seed=seed), "head": nn.Linear(4, 5)}
+            )
+
+        average, raw, target = model(1), model(2), model(3)
+        content = {"state_dict": raw.state_dict(), "state_dict_ema": average.state_dict()}
+        dcls.load_model_checkpoint(target, saved(tmp_path, content), "head.weight")
+        assert_same_weights(target, average)
+        assert one_line(caplog, "state_dict_ema.* was taken, not state_dict")
+
+    def test_the_guess_follows_the_weights_that_are_loaded(self, tmp_path):
+        raw = dcls.create_backbone("convnext_yocto").state_dict()
+        average = dcls.create_backbone("convnext_dcls_yocto").state_dict()
+        path = saved(tmp_path, {"model": raw, "model_ema": average})
+        assert guess_backbone(read_state(path)) == "convnext_dcls_yocto"
+
+
 class TestKinds:
     @pytest.mark.parametrize(
         "wrapped",
@@ -81,13 +181,14 @@ class TestKinds:
         assert_same_weights(target, average)
         assert report.ignored == ("step",)
 
-    def test_where_a_model_stands_twice_the_nearer_one_is_taken(self, tmp_path):
+    def test_where_a_model_stands_twice_the_nearer_one_is_taken(self, tmp_path, caplog):
         near, far, target = small(seed=1), small(seed=2), small(seed=3)
-        content = prefixed("teacher.backbone.", far.state_dict()) | prefixed(
+        content = prefixed("other.backbone.", far.state_dict()) | prefixed(
             "backbone.", near.state_dict()
         )
         dcls.load_checkpoint(target, saved(tmp_path, content))
         assert_same_weights(target, near)
+        assert one_line(caplog, "backbone.* was taken, not other.backbone.*")
 
     def test_safetensors(self, tmp_path):
         source, target = small(seed=1), small(seed=2)

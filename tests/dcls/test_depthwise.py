@@ -293,6 +293,39 @@ def test_compiles_to_one_graph_of_any_batch_size(layout: str) -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_compiled_network_under_autocast_is_as_in_eager_mode(dtype: torch.dtype) -> None:
+    """Autocast stays on for the layers after the convolution, in both passes."""
+    torch.compiler.reset()
+    large = [DepthwiseConv2d(8, 8, 17, padding=8, groups=8) for _ in range(2)]
+    model = nn.Sequential(large[0], nn.Conv2d(8, 8, 2, 2), large[1], nn.Conv2d(8, 4, 1))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    x = torch.randn(2, 8, 16, 16).contiguous(memory_format=torch.channels_last)
+    results = []
+    for network in (model, compiled):
+        images = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=dtype):
+            y = network(images)
+            assert y.dtype == dtype
+            loss = y.float().square().sum()
+        gradients = torch.autograd.grad(loss, (images, *model.parameters()))
+        results.append((y.detach().float(), *gradients))
+    for got, wanted in zip(results[1], results[0], strict=True):
+        assert_near((got,), (wanted,), 4 * torch.finfo(dtype).eps)
+    with torch.no_grad(), torch.autocast("cpu", dtype=dtype):
+        torch.testing.assert_close(compiled(x), model(x))
+    torch.compiler.reset()
+
+
+def test_the_compiled_convolution_is_a_sound_operator() -> None:
+    for layout in LAYOUTS:
+        inputs = tuple(
+            tensor.bfloat16() for tensor in random_inputs((3, 4, 9, 10), (17, 17), layout)
+        )
+        library.opcheck(convolution._convolve_opaque, inputs)
+        library.opcheck(convolution._convolve_opaque, (*inputs[:2], None))
+
+
 def test_the_compiled_weight_gradient_is_a_sound_operator() -> None:
     x, _, _ = random_inputs((3, 4, 9, 10), (17, 17))
     library.opcheck(convolution._correlate_opaque, (x, torch.randn_like(x), 17, 7))

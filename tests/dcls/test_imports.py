@@ -59,6 +59,31 @@ def test_nothing_imports_the_entry_point_or_the_configs(path):
         assert not {name for name in names if name.startswith("tasks.run.")}
 
 
+def data_protocols(source):
+    """Names of the runtime-checkable protocols of a source text that have data members."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+        checkable = any(name.split(".")[-1] == "runtime_checkable" for name in decorators)
+        if checkable and any(isinstance(item, ast.AnnAssign | ast.Assign) for item in node.body):
+            found.append(node.name)
+    return found
+
+
+@pytest.mark.parametrize("path", [*sources("tasks"), *sources("dcls")])
+def test_no_decision_depends_on_a_protocol_with_data(path):
+    """From Python 3.12 on `isinstance` with one does not find what an `nn.Module` registers."""
+    assert data_protocols(path.read_text()) == []
+
+
+def test_protocols_with_data_are_found():
+    checked = "@typing.runtime_checkable\nclass A(Protocol):\n    "
+    assert data_protocols(f"{checked}size: int\n") == ["A"]
+    assert data_protocols(f"{checked}def call(self) -> int: ...\n") == []
+
+
 def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     file = tmp_path / "tasks" / "classification" / "task.py"

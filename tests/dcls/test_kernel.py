@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, library
 
+from dcls import product
 from dcls.errors import LayerArgumentError
 from dcls.interpolation import (
     VERSIONS,
@@ -199,6 +200,38 @@ def test_kernel_is_float32_for_half_parameters_and_inside_autocast(version: str)
     half = [None if t is None else t.bfloat16() for t in (weight, positions, widths)]
     kernel = construct_kernel(half[0], half[1], half[2], (5, 5), version)  # type: ignore[arg-type]
     assert kernel.dtype == torch.float32
+
+
+@pytest.mark.parametrize("version", ["v0", "v1", "gauss"])
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_compiled_under_autocast_the_gradients_are_float32_too(version: str, ndim: int) -> None:
+    """A compiled backward pass runs under the autocast of the forward pass, an eager one not."""
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    size = (7,) * ndim
+
+    def kernel(*points: Tensor) -> Tensor:
+        return construct_kernel(points[0], points[1], points[2], size, version)
+
+    points = [torch.randn(4, 1, 5), torch.randn(ndim, 4, 1, 5), torch.rand(ndim, 4, 1, 5)]
+    needed = [tensor.requires_grad_() for tensor in points[: 3 if version == "gauss" else 2]]
+    compiled = torch.compile(kernel, backend="aot_eager", fullgraph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        eager, got = kernel(*points), compiled(*points)
+    torch.testing.assert_close(got, eager)
+    weights = torch.randn_like(eager)
+    for a, b in zip(
+        torch.autograd.grad(got, needed, weights),
+        torch.autograd.grad(eager, needed, weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    torch.compiler.reset()
+
+
+def test_the_compiled_product_is_a_sound_operator() -> None:
+    left, right = torch.randn(3, 1, 4, 5), torch.randn(3, 1, 5, 6)
+    library.opcheck(product._opaque_matmul, (left, right))
 
 
 def test_lost_positions_show_as_nan_and_far_ones_as_nothing() -> None:

@@ -1,13 +1,22 @@
 """What training does to positions: groups, clamp, repulsion."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 
+from dcls.errors import LayerArgumentError
 from dcls.layers import Dcls1d, Dcls2d
-from dcls.positions import ParameterRole, clamp_positions, parameter_roles, repulsive_loss
+from dcls.ndlayer import DclsNd
+from dcls.positions import (
+    ParameterRole,
+    PositionedLayer,
+    clamp_positions,
+    parameter_roles,
+    repulsive_loss,
+)
 
 POSITIONS = ParameterRole(lr_scale=5.0, weight_decay=False)
 
@@ -39,6 +48,20 @@ def test_roles_use_the_name_of_the_model_for_positions_held_by_a_parent() -> Non
             self.positions = self.block.P
 
     assert parameter_roles(Stage()) == {"positions": POSITIONS}
+
+
+def test_a_layer_that_only_looks_like_one_with_positions_is_refused() -> None:
+    class Alike(nn.Module):
+        special_parameters: ClassVar = {"P": POSITIONS}
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.P = nn.Parameter(torch.zeros(2, 1, 1, 3))
+
+    assert PositionedLayer in DclsNd.__mro__, "not only by what it offers"
+    for ask in (parameter_roles, clamp_positions, repulsive_loss):
+        with pytest.raises(LayerArgumentError, match=r"Alike .* PositionedLayer"):
+            ask(nn.Sequential(layer(), Alike()))
 
 
 def test_clamp_reaches_every_layer() -> None:

@@ -165,9 +165,18 @@ def test_in_place_and_modules_used_twice() -> None:
         ({"kernel_count": 0}, "kernel_count=0; set it to 1 or more, or to None"),
         ({"version": "v9"}, "set version to one of"),
         ({"which": "some"}, "set which to 'depthwise', 'all'"),
-        ({"which": "depthwise"}, "selects no convolution of Conv2d; set which to"),
+        ({"which": "depthwise"}, "selects none of the 1 convolutions of Conv2d"),
     ],
 )
 def test_bad_arguments_say_what_to_set(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(LayerArgumentError, match=message):
         replace_convs(nn.Conv2d(4, 4, 3), **arguments)
+
+
+def test_a_model_without_depthwise_convolutions_is_refused_or_replaced_as_a_whole() -> None:
+    model = torchvision.models.resnet18(num_classes=3)
+    with pytest.raises(LayerArgumentError, match=r"none of the 17 .* of ResNet .*'all'"):
+        replace_convs(model)
+    replaced = replace_convs(model, kernel_size=7, which="all")
+    assert sum(isinstance(layer, Dcls2d) for layer in replaced.modules()) == 17
+    assert replaced(torch.zeros(2, 3, 32, 32)).shape == (2, 3)

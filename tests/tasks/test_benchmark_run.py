@@ -12,6 +12,7 @@ import dcls
 BACKBONE = ("+backbone.depths=[1,1,1,1]", "+backbone.dims=[4,4,8,8]")
 QUICK = (
     "mode=benchmark",
+    "figures=false",
     "trainer=cpu",
     "benchmark.image_size=32",
     "benchmark.batch_sizes=[2]",
@@ -40,7 +41,7 @@ def short_warm_up(monkeypatch):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_of_every_task_is_timed_folded_and_not_in_both_passes(run, task):
-    ended = run(*TINY, f"task={task}", *TASKS[task])
+    ended = run(*TINY, f"task={task}", *TASKS[task], "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "benchmark"
     assert ended.folder.name.endswith(f"-convnext_dcls_yocto-{task}")

@@ -1,4 +1,4 @@
-"""The average of weights, the watch over the loss, and the record of positions."""
+"""The watch over the loss, and the record of positions."""
 
 import lightning as L
 import pytest
@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 import dcls
 from tasks.errors import TrainingError
-from tasks.training.callbacks import ExponentialAverage, FiniteLoss, PositionRecorder, positions_of
+from tasks.training.callbacks import PositionRecorder, positions_of
+from tasks.training.finite import FiniteLoss
 
 
 class Line(L.LightningModule):
@@ -49,42 +50,6 @@ def trainer(tmp_path, *callbacks, **settings):
 
 def loader(count=4):
     return DataLoader(range(count), batch_size=1)
-
-
-def expected_average(steps, decay, start=0):
-    average = None
-    for step in range(start, steps):
-        weight = float(step + 1)
-        average = weight if average is None else decay * average + (1 - decay) * weight
-    return average
-
-
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-class TestAverage:
-    def test_validation_sees_the_average_and_training_goes_on_with_the_raw_weights(self, tmp_path):
-        model = Line()
-        ema = ExponentialAverage(decay=0.5)
-        loop = trainer(tmp_path, ema, enable_checkpointing=False)
-        loop.fit(model, loader(4), loader(1))
-        assert model.validated == [pytest.approx(expected_average(4, 0.5))]
-        assert float(model.weight.detach()) == pytest.approx(expected_average(4, 0.5))
-        assert int(model.steps_seen) == 4
-
-    def test_before_its_start_the_raw_weights_are_validated(self, tmp_path):
-        model = Line()
-        ema = ExponentialAverage(decay=0.5, update_starting_at_step=100)
-        trainer(tmp_path, ema, enable_checkpointing=False).fit(model, loader(4), loader(1))
-        assert model.validated == [4.0]
-        assert float(model.weight.detach()) == 4.0
-
-    def test_a_checkpoint_holds_both(self, tmp_path):
-        model = Line()
-        loop = trainer(tmp_path, ExponentialAverage(decay=0.5))
-        loop.fit(model, loader(4), loader(1))
-        (path,) = tmp_path.rglob("*.ckpt")
-        checkpoint = torch.load(path, weights_only=True)
-        assert float(checkpoint["state_dict"]["weight"]) == pytest.approx(expected_average(4, 0.5))
-        assert float(checkpoint["current_model_state"]["weight"]) == 4.0
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")

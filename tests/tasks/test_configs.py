@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 import conf
 import dcls
+from tasks.derived import completed
 from tasks.training.optimization import Optimization
 
 ROOT = Path(conf.__file__).parent
@@ -54,7 +55,7 @@ def test_every_logger_and_callback_can_be_made(group, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("imagenet_")])
 def test_imagenet_recipes_are_the_published_ones(name):
-    config = composed(f"experiment={name}", "dataset.root=/x")
+    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
     drop_path = {"tiny": 0.1, "small": 0.4, "base": 0.5}[name.rsplit("_", 1)[-1]]
     assert config.experiment.task == "cls"
     assert config.backbone.name == name.removeprefix("imagenet_")
@@ -65,7 +66,7 @@ def test_imagenet_recipes_are_the_published_ones(name):
     assert (optim.lr, optim.weight_decay, optim.min_lr) == (4e-3, 0.05, 1e-6)
     assert (optim.warmup_epochs, optim.schedule) == (20, "cosine")
     assert (optim.ema_decay, optim.total_batch_size) == (0.9999, 4096)
-    assert (optim.layer_decay, optim.positions, optim.repulsion_start_epoch) == (1, "intended", 20)
+    assert (optim.layer_decay, optim.positions, optim.repulsion_start_epoch) == (1, "released", 20)
     assert config.trainer.max_epochs == 300
     assert config.task.mixing == {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1}
     recipe = config.dataset.recipe
@@ -79,7 +80,7 @@ def test_imagenet_recipes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ade20k_")])
 def test_ade20k_recipes_are_the_published_ones(name):
-    config = composed(f"experiment={name}", "dataset.root=/x")
+    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
     size = name.rsplit("_", 1)[-1]
     assert config.experiment.task == config.task.name == "seg"
     assert config.backbone.name == name.removeprefix("ade20k_upernet_")
@@ -92,7 +93,7 @@ def test_ade20k_recipes_are_the_published_ones(name):
     assert (optim.warmup_steps, optim.warmup_start) == (1500, 1e-6)
     assert (optim.layer_decay, optim.layer_scheme) == (0.9, "stage_wise")
     assert optim.layer_count == (6 if size == "tiny" else 12)
-    assert (optim.ema_decay, optim.total_batch_size) == (None, 16)
+    assert (optim.ema_decay, optim.total_batch_size, optim.positions) == (None, 16, "released")
     trainer = config.trainer
     assert (trainer.max_steps, trainer.max_epochs) == (160_000, -1)
     assert (trainer.check_val_every_n_epoch, trainer.val_check_interval) == (None, 16_000)
@@ -108,7 +109,7 @@ def test_ade20k_recipes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("coco_")])
 def test_coco_recipes_are_the_published_ones(name):
-    config = composed(f"experiment={name}", "dataset.root=/x")
+    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
     size = name.rsplit("_", 1)[-1]
     cascade = name.startswith("coco_cascade_mask_rcnn")
     assert config.experiment.task == config.task.name == "det"
@@ -126,7 +127,7 @@ def test_coco_recipes_are_the_published_ones(name):
     decay = {"tiny": 0.7, "small": 0.7, "base": 0.8}[size] if cascade else 0.95
     assert (optim.layer_decay, optim.layer_scheme) == (decay, "layer_wise")
     assert optim.layer_count == (6 if size == "tiny" else 12)
-    assert (optim.ema_decay, optim.total_batch_size) == (None, 16)
+    assert (optim.ema_decay, optim.total_batch_size, optim.positions) == (None, 16, "released")
     assert optim.repulsion_start_epoch is None
     trainer = config.trainer
     assert (trainer.max_epochs, trainer.precision) == (36, "bf16-mixed")

@@ -57,7 +57,7 @@ def test_a_sound_file(tmp_path):
         annotation(4, 7, 90, BOX, segmentation=uncompressed(), iscrowd=1),
     )
     found = read(tmp_path, content)
-    assert (found.class_names, found.category_ids, found.notes) == (("cup", "kite"), (5, 90), ())
+    assert (found.class_names, found.category_ids, found.faults) == (("cup", "kite"), (5, 90), ())
     assert [record.id for record in found.images] == [3, 7]
     empty, full = found.images
     assert empty.instances == ()
@@ -102,7 +102,7 @@ def test_outlines_are_those_of_pycocotools(tmp_path, outline):
 def test_boxes_alone_need_no_outline(tmp_path):
     content = plain(annotation(1, 3, 5, BOX, segmentation=[]))
     (instance,) = read(tmp_path, content, masks=False).images[0].instances
-    assert instance.segment is None
+    assert instance.place.segment is None
     with pytest.raises(DatasetError, match=r"annotation 1 of image 3, a/a\.jpg.*faster_rcnn"):
         read(tmp_path, content)
 
@@ -110,31 +110,42 @@ def test_boxes_alone_need_no_outline(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"bbox": [50, 30, 20, 20]}, "1 objects reached outside"),
-        ({"bbox": [-5, -5, 20, 20]}, "1 objects reached outside"),
-        ({"bbox": [70, 5, 10, 10]}, "1 objects had no area"),
-        ({"bbox": [5, 5, 0, 10]}, "1 objects had no area"),
-        ({"bbox": [5, 5, 10, -2]}, "1 objects had no area"),
-        ({"segmentation": [[1, 1, 5, 5]]}, "no outline left"),
+        ({"bbox": [50, 30, 20, 20]}, "1 object reaches outside its image"),
+        ({"bbox": [-5, -5, 20, 20]}, "1 object reaches outside its image"),
+        ({"bbox": [70, 5, 10, 10]}, "1 object has no area"),
+        ({"bbox": [5, 5, 0, 10]}, "1 object has no area"),
+        ({"bbox": [5, 5, 10, -2]}, "1 object has no area"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "no polygon of three points"),
         ({"segmentation": [[1, 1, 5, 5], *polygon(BOX)]}, "fewer than three points"),
     ],
 )
-def test_what_is_mended_is_noted(tmp_path, changes, note):
-    found = read(tmp_path, plain(annotation(1, 3, 5, BOX, **changes)))
-    assert any(note in line and "annotation 1 of image 3" in line for line in found.notes)
-    for instance in found.images[0].instances:
-        x0, y0, x1, y1 = instance.box
+def test_harmless_faults_are_noted_and_kept_out_of_training(tmp_path, changes, note):
+    content = plain(annotation(1, 3, 5, BOX, **changes))
+    found = read(tmp_path, content)
+    for fault in found.faults:
+        for line in (fault.in_training, fault.in_evaluation):
+            assert "(the first: annotation 1 of image 3, a/a.jpg)" in line
+    assert any(note in fault.in_training for fault in found.faults)
+    (instance,) = found.images[0].instances
+    if instance.trained:
+        x0, y0, x1, y1 = instance.place.inside
         assert 0 <= x0 < x1 <= WIDTH
         assert 0 <= y0 < y1 <= HEIGHT
+        assert instance_masks(found.images[0], [instance]).any()
+    x, y, width, height = content["annotations"][0]["bbox"]
+    truth = image_truth(found.images[0], masks=True)
+    np.testing.assert_array_equal(truth.boxes, [[x, y, x + width, y + height]])
 
 
 def test_many_faults_are_one_note(tmp_path):
     """An object with two short polygons is one object."""
     short = {"segmentation": [[1, 1, 5, 5], [], *polygon(BOX)]}
     objects = [annotation(number, 7, 5, BOX, **short) for number in (4, 5, 6)]
-    (note,) = read(tmp_path, plain(*objects)).notes
-    assert note.startswith("3 objects had a polygon of fewer than three points")
-    assert note.endswith("(the first: annotation 4 of image 7, b.jpg)")
+    (fault,) = read(tmp_path, plain(*objects)).faults
+    first = "(the first: annotation 4 of image 7, b.jpg)"
+    start = f"3 objects have polygons of fewer than three points {first}"
+    assert fault.in_training == f"{start}: they are trained on without them"
+    assert fault.in_evaluation.startswith(f"{start}; they count in the score as annotated")
 
 
 def test_boxes_within_the_image_are_exact(tmp_path):

@@ -6,14 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from torchvision.ops import batched_nms, generalized_box_iou_loss, roi_align
+from torchvision.ops import batched_nms, generalized_box_iou_loss, nms, roi_align
 
 from tasks.detection.network.anchors import Anchors
-from tasks.detection.network.boxes import BoxCoder, giou_loss, grouped_nms
+from tasks.detection.network.boxes import BoxCoder, giou_loss, grouped_nms, suppressed_at_once
 from tasks.detection.network.cell_sums import align_by_sums
 from tasks.detection.network.mask_head import mask_targets
 from tasks.detection.network.matching import BACKGROUND, NEITHER, Matcher, Sampler
 from tasks.detection.network.paste import pasted, run_lengths
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def random_boxes(count, width=100.0, height=80.0, largest=60.0):
@@ -48,6 +50,52 @@ def test_suppression_stays_within_groups():
     )
 
 
+def class_by_class(boxes, scores, groups, threshold):
+    """What suppression within each group is by definition."""
+    kept = []
+    for group in groups.unique():
+        members = torch.where(groups == group)[0]
+        kept.append(members[nms(boxes[members], scores[members], threshold)])
+    together = torch.cat(kept).sort().values
+    return together[scores[together].sort(descending=True, stable=True).indices]
+
+
+def crowded_boxes(count, side, seed):
+    """Boxes in clusters, whose overlaps lie near all thresholds."""
+    draw = torch.Generator().manual_seed(seed)
+    centres = side * torch.rand(max(1, count // 40), 2, generator=draw)
+    chosen = centres[torch.randint(0, len(centres), (count,), generator=draw)]
+    chosen = chosen + 8 * torch.rand(count, 2, generator=draw)
+    sides = 5 + 10 * torch.rand(count, 2, generator=draw)
+    boxes = torch.cat([chosen - sides, chosen + sides], 1)
+    scores = (100 * torch.rand(count, generator=draw)).round() / 100  # with equal ones
+    return boxes, scores, draw
+
+
+@pytest.mark.parametrize(("classes", "side"), [(1203, 640), (80, 4000), (1203, 4000), (5, 30000)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_suppression_is_that_of_class_by_class(classes, side, device):
+    for seed in range(5):
+        boxes, scores, draw = crowded_boxes(2540, side, seed)
+        groups = classes - 1 - torch.randint(0, 5, (2540,), generator=draw)
+        boxes, scores, groups = boxes.to(device), scores.to(device), groups.to(device)
+        wanted = class_by_class(boxes, scores, groups, 0.5)
+        assert 0 < len(wanted) < len(boxes)
+        assert torch.equal(grouped_nms(boxes, scores, groups, 0.5), wanted)
+        # what is called on a GPU
+        assert torch.equal(suppressed_at_once(boxes, scores, groups, 0.5), wanted)
+
+
+def test_suppression_of_boxes_that_reach_outside_and_of_none():
+    boxes = torch.tensor([[-90.0, -90.0, -10.0, -10.0], [-90.0, -90.0, -11.0, -10.0]])
+    scores = torch.tensor([0.5, 0.9])
+    groups = torch.tensor([1, 0])
+    assert grouped_nms(boxes, scores, groups, 0.5).tolist() == [1, 0]
+    assert grouped_nms(boxes, scores, torch.zeros(2, dtype=torch.long), 0.5).tolist() == [1]
+    empty = torch.zeros(0, dtype=torch.long)
+    assert grouped_nms(boxes[:0], scores[:0], empty, 0.5).shape == (0,)
+
+
 def test_giou_loss_is_torchvisions():
     boxes, others = random_boxes(40), random_boxes(40)
     wanted = generalized_box_iou_loss(boxes, others, reduction="none")
@@ -55,7 +103,7 @@ def test_giou_loss_is_torchvisions():
 
 
 def test_anchors_are_not_rounded_and_keep_their_stride():
-    grid = Anchors((4,)).grids([(2, 3)], torch.device("cpu"))[0]
+    grid = Anchors((4,)).grids([(2, 3)], torch.empty(0))[0]
     assert grid.shape == (2 * 3 * 3, 4)
     np.testing.assert_allclose(grid[0], [-22.627417, -11.313708, 22.627417, 11.313708], rtol=1e-6)
     np.testing.assert_allclose(grid[1], [-16, -16, 16, 16])

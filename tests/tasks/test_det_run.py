@@ -40,7 +40,7 @@ def files(root, *overrides):
 
 
 def test_fit_on_shapes_leaves_figures_pictures_and_detections(run):
-    ended = run(*DET_SHAPES)
+    ended = run(*DET_SHAPES, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "det"
     metrics = ended.results["metrics"]
@@ -145,6 +145,15 @@ def test_no_object_anywhere(run, root):
     refused(run(*files(root)), "val.json", "no object")
 
 
+def test_crowds_alone_cannot_be_scored(run, root):
+    def edit(plain):
+        for one in plain["annotations"]:
+            one["iscrowd"] = 1
+
+    change(root, "val", edit)
+    refused(run(*files(root)), "val.json", "no object, or crowds alone")
+
+
 def test_images_without_objects_train(run, root):
     change(root, "train", lambda plain: plain.update(annotations=plain["annotations"][:1]))
     ended = run(*files(root, "dataset.keep_empty=true"))
@@ -155,7 +164,9 @@ def test_what_was_mended_is_said(run, root):
     change(root, "train", lambda plain: plain["annotations"][2].update(bbox=[-5, -5, 30, 30]))
     ended = run(*files(root))
     assert ended.code == 0, ended.err
-    assert "1 objects reached outside" in ended.err
+    assert "1 object reaches outside its image" in ended.err
+    assert "it is clipped" in ended.err
+    assert ended.results["notes"] == []  # of training, not of the score
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 5), (5, 1000)])

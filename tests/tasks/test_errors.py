@@ -60,7 +60,7 @@ def test_a_checkpoint_of_another_class_count(run, image_folder):
         *TINY,
         "dataset=imagefolder",
         f"dataset.root={image_folder}",
-        "+dataset.stem_stride=2",
+        "backbone.stem_stride=2",
         "mode=test",
         f"ckpt={best}",
     )

@@ -7,7 +7,8 @@ import torch
 from builds import build_task_of
 from optimization import SETTINGS
 
-from tasks.errors import SettingError
+import dcls
+from tasks.errors import SettingError, TrainingError
 from tasks.training.optimization import build_optimizer, parameter_groups
 
 
@@ -102,3 +103,10 @@ def test_groups_make_an_optimizer_that_moves_every_parameter():
 def test_impossible_settings_are_refused(change):
     with pytest.raises(SettingError, match=r"optim\."):
         replace(SETTINGS, **change)
+
+
+def test_positions_that_the_optimizer_does_not_know_are_an_error(monkeypatch):
+    model = dcls.create_backbone("convnext_dcls_yocto", num_classes=3)
+    monkeypatch.setattr(dcls.Dcls2d, "special_parameters", {})
+    with pytest.raises(TrainingError, match=r"5 layers .*PositionedLayer"):
+        parameter_groups(model, SETTINGS, {})

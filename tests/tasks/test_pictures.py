@@ -1,16 +1,13 @@
 """Pictures and tables of a classifier's test."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tasks.classification.pictures import Mistake, class_table, mistakes_picture
-from tasks.classification.scores import CALIBRATION_BINS, Reliability
+from tasks.reporting.calibration import BINS, ConfidenceBins, confidence_bins
 from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
-from tasks.reporting.reliability import calibration_error, reliability_picture
 
 COUNTS = np.array([[8, 2, 0], [5, 5, 0], [0, 0, 0]])
 NAMES = ["$cat_{$", "dog", "\u4e2d"]
@@ -50,18 +47,11 @@ def test_mistakes_are_shown_with_long_and_odd_names(count):
     assert picture.size[0] == pytest.approx(160 * 1.5 * min(6, count), abs=1)
 
 
-def test_reliability_is_drawn_with_empty_bins_and_without_images():
-    empty = np.full(15, math.nan)
-    assert reliability_picture(np.zeros(15), empty, empty).size[0] > 0
-    assert calibration_error(np.zeros(15), empty, empty) == 0
-
-
 def test_calibration_error_equals_the_library():
     torch.manual_seed(0)
     probabilities = (2 * torch.randn(500, 7)).softmax(-1)
     labels = torch.randint(0, 7, (500,))
-    bins = Reliability()
-    bins.update(probabilities, labels)
-    mine = calibration_error(*(part.numpy() for part in bins.compute()))
-    library = multiclass_calibration_error(probabilities, labels, 7, n_bins=CALIBRATION_BINS)
-    assert mine == pytest.approx(float(library), abs=1e-6)
+    confidence, predicted = probabilities.max(1)
+    bins = ConfidenceBins(confidence_bins(confidence, predicted == labels))
+    library = multiclass_calibration_error(probabilities, labels, 7, n_bins=BINS)
+    assert bins.error == pytest.approx(float(library), abs=1e-6)

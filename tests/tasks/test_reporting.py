@@ -17,7 +17,7 @@ import pytest
 from tasks.errors import ReportError
 from tasks.failures import FAILURE_FILE
 from tasks.reporting import files, writer
-from tasks.reporting.console import metric_text, print_results
+from tasks.reporting.console import duration_text, metric_text, print_results
 from tasks.reporting.curves import learning_curves, read_series
 from tasks.reporting.drawing import as_png, bars, heat_map, new_figure
 from tasks.reporting.markdown import as_markdown, literal
@@ -25,7 +25,7 @@ from tasks.reporting.page import Picture, Report, Section, Table
 from tasks.reporting.positions import Movement, position_pictures, position_table
 from tasks.reporting.provenance import Provenance, code_state
 from tasks.reporting.results import Results, read_results
-from tasks.reporting.run_report import duration_text, write_run_report
+from tasks.reporting.run_report import write_run_report
 from tasks.reporting.sweep import sweep_table
 from tasks.reporting.writer import write_report
 
@@ -47,9 +47,9 @@ def results_of(**changes):
     return Results(**{**plain, **changes})
 
 
-def png(width=4, height=3):
+def blank(width=4, height=3):
     figure, _ = new_figure(1, 1, width, height)
-    return as_png(figure, dpi=20)
+    return figure
 
 
 def python(code, *arguments, encoding="utf-8"):
@@ -128,14 +128,43 @@ def test_what_json_cannot_hold_is_null_and_noted(tmp_path):
     assert math.isnan(read_results(tmp_path / "results.json").metrics["test/loss"])
 
 
-def test_results_do_not_depend_on_the_order_of_metrics(tmp_path):
-    forth, back = ({"b": 1.0, "a": 2.0}, {"a": 2.0, "b": 1.0})
-    provenance = {"overrides": []}
-    texts = [
-        results_of(metrics=m, provenance=provenance).write(tmp_path).read_text()
-        for m in (forth, back)
-    ]
-    assert texts[0] == texts[1]
+def test_metrics_keep_their_order_in_files_tables_and_sweeps(tmp_path, capsys):
+    """Those that say most come first, whatever their names are."""
+    metrics = {"val/top1": 0.7, "test/top1": 0.8, "test/top5": 0.9, "test/ece": 0.1}
+    results = results_of(metrics=metrics)
+    folder = tmp_path / "0"
+    folder.mkdir()
+    results.write(folder)
+    assert list(read_results(folder / "results.json").metrics) == list(metrics)
+    print_results(results, folder / "report.html")
+    out = capsys.readouterr().out
+    names = ("test/top1", "test/top5", "test/ece", "val/top1")
+    assert [line.split()[1] for line in out.splitlines() if "/" in line and "%" in line] == [*names]
+    write_run_report(results, folder, [], {})
+    assert "| test/top1 | test/top5 | test/ece |" in (folder / "report.md").read_text()
+    sweep_table(tmp_path)
+    assert "test/top1 | test/top5 | test/ece |" in (tmp_path / "sweep.md").read_text()
+
+
+def test_a_tested_validation_split_is_said_beside_the_figures(tmp_path, capsys):
+    for number, split in enumerate(("val", "test")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        facts = {"test_split": split}
+        results = results_of(metrics={"test/top1": 0.8, "val/top1": 0.7}, facts=facts)
+        results.write(folder)
+        write_run_report(results, folder, [], {})
+        print_results(results, folder / "report.html")
+        for text in (capsys.readouterr().out, (folder / "report.md").read_text()):
+            assert ("test/top1 (val split)" in text) == (split == "val")
+            assert "val/top1 (" not in text
+    sweep_table(tmp_path)
+    assert "| split tested | test/top1 |" in (tmp_path / "sweep.md").read_text()
+    assert "| val | 80.00 % |" in (tmp_path / "sweep.md").read_text()
+    plain = json.loads((tmp_path / "sweep.json").read_text())
+    assert [job["test_split"] for job in plain] == ["val", "test"]
+    with (tmp_path / "sweep.csv").open() as file:
+        assert [row["test_split"] for row in csv.DictReader(file)] == ["val", "test"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +191,7 @@ def test_results_of_the_wrong_kind_or_missing_are_named_errors(tmp_path):
 
 
 def test_headline_is_the_last_stage_without_single_classes():
-    assert list(results_of().headline()) == ["test/loss", "test/top1"]
+    assert list(results_of().headline()) == ["test/top1", "test/loss"]
     assert list(results_of(metrics={"val/top1": 1.0, "train/x": 2.0}).headline()) == ["val/top1"]
     assert list(results_of(metrics={"c/mce": 1.0, "c/fog/3": 2.0}).headline()) == ["c/mce"]
 
@@ -199,7 +228,7 @@ def test_an_interrupted_write_leaves_no_part_behind(tmp_path, monkeypatch):
 
 
 def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
-    section = Section("A", pictures=[Picture("p", png(), "p")])
+    section = Section("A", pictures=[Picture("p", blank(), "p")])
     write_report(Report("old", "", Table([], []), [section]), tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert len(before) == 3
@@ -208,7 +237,7 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(writer, "as_markdown", fail)
-    changed = Section("B", pictures=[Picture("p", png(5, 5), "p")])
+    changed = Section("B", pictures=[Picture("p", blank(5, 5), "p")])
     with pytest.raises(RuntimeError):
         write_report(Report("new", "", Table([], []), [changed]), tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
@@ -265,8 +294,8 @@ def test_no_git_at_all_is_no_error(tmp_path, monkeypatch):
 
 @pytest.fixture
 def odd_report():
-    picture = Picture("a/../b c", png(), 'a "quoted" <alt>', "caption & <b>more</b>")
-    twin = Picture("a/../b c", png(5, 3), "twin")
+    picture = Picture("a/../b c", blank(), 'a "quoted" <alt>', "caption & <b>more</b>")
+    twin = Picture("a/../b c", blank(5, 3), "twin")
     table = Table(
         ["name|x", "share"],
         [["<script>alert(1)</script>", "12.5%"], ["*a*_b", "-"]],
@@ -373,18 +402,20 @@ def test_durations_have_two_units(seconds, text):
 def test_curves_read_sparse_rows_and_survive_a_killed_run(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text(
-        "epoch,step,lr-AdamW,test/top1,train/loss,val/iou/a,val/loss,val/top1\n"
-        "0,0,0.1,,2.5,,,\n0,1,0.2,,nan,,,\n0,1,,,,0.1,2.0,0.4\n1,2,,0.5,,,,\n1,"
+        "epoch,step,lr-AdamW,test/top1,train/loss,val/iou/a,val/loss,val/top1,val/ece\n"
+        "0,0,0.1,,2.5,,,,\n0,1,0.2,,nan,,,,\n0,1,,,,0.1,2.0,0.4,0.01\n1,2,,0.5,,,,,\n1,"
     )
     series = read_series(path)
     assert series["train/loss"] == ([0.0], [2.5])
     assert series["lr-AdamW"] == ([0.0, 1.0], [0.1, 0.2])
     assert series["val/top1"] == ([1.0], [0.4])
     pictures = learning_curves(path)
-    assert [p.name for p in pictures] == ["curve_loss", "curve_validation", "curve_rates"]
+    names = ["curve_loss", "curve_validation", "curve_calibration", "curve_rates"]
+    assert [p.name for p in pictures] == names
     alts = [p.alt for p in pictures]
     assert alts[0] == "Loss: train/loss, val/loss"
     assert alts[1] == "Validation: val/top1", "neither tests nor single classes"
+    assert alts[2] == "Calibration error: val/ece", "which would be flat beside top-1"
     assert all(p.png.startswith(PNG_HEAD) for p in pictures)
     assert learning_curves(tmp_path / "none.csv") == []
 
@@ -393,16 +424,16 @@ def test_curves_read_sparse_rows_and_survive_a_killed_run(tmp_path):
 
 
 def test_the_same_drawing_gives_the_same_bytes_at_the_size_it_says():
-    first, again = png(5, 4), png(5, 4)
-    assert first == again
-    assert Picture("p", first, "").size == (100, 80)
+    first, again = (Picture("p", blank(5, 4), "") for _ in range(2))
+    assert first.png == again.png
+    assert first.size == (800, 640)
 
 
 def test_drawing_leaves_the_style_of_the_process_alone():
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    png()
+    as_png(blank())
     assert dict(mpl.rcParams) == before
     assert imports("tasks.reporting.run_report").isdisjoint({"matplotlib.pyplot", "torch"})
 
@@ -561,6 +592,8 @@ def test_failed_jobs_are_never_dropped(tmp_path, capsys):
     assert plain["1"]["error"].startswith("no such level")
     assert plain["1"]["overrides"] == {"seed": "1"}
     assert plain["0"]["metrics"] == {"test/loss": None, "test/top1": 0.5}
+    assert any("test/loss is nan" in note for note in plain["0"]["notes"])  # no silent null
+    assert "0,finished,0,0.5,nan," in (tmp_path / "sweep.csv").read_text()
     text = (tmp_path / "sweep.md").read_text()
     assert text.count("failed") >= 8
     assert "job 1 failed: no such level" in text

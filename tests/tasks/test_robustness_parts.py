@@ -132,11 +132,11 @@ def test_outcomes_hold_predictions_and_what_is_none():
     assert outcomes.broken == 2
     whole = joined([outcomes.of(outcomes.index > 2), outcomes.of(outcomes.index <= 2)])
     assert whole.index.tolist() == [0, 1, 2, 3, 4]
-    counts, confidence, accuracy = whole.reliability()
-    assert counts.sum() == 5
-    assert counts[0] == 2
-    assert accuracy[int(0.75 * 15)] == 0
-    assert np.isnan(confidence[counts == 0]).all()
+    bins = whole.calibration
+    assert bins.images.sum() == 5
+    assert bins.images[0] == 2
+    assert bins.bin_accuracy[int(0.75 * 15)] == 0
+    assert np.isnan(bins.bin_confidence[bins.images == 0]).all()
 
 
 def test_classes_of_a_model_are_put_in_their_places():

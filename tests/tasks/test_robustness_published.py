@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import refused
+from commands import command, refused
 from PIL import Image
 from robustness import (
     AT_224,
@@ -21,11 +21,9 @@ from robustness import (
     all_cells,
     binomial_interval,
     by_hand,
-    command,
     mean_interval,
     resampled,
     said,
-    without_drawing,
     write_cells,
     write_model,
     write_picture,
@@ -127,9 +125,8 @@ def rows(whole):
 
 
 @pytest.fixture
-def small(run, model, tmp_path, monkeypatch):
-    """Run the model on cells in `tmp_path`, without drawing the report."""
-    without_drawing(monkeypatch)
+def small(run, model, tmp_path):
+    """Run the model on cells in `tmp_path`."""
 
     def call(*overrides, settings=SETTINGS, ckpt=model):
         return run(*settings, f"dataset.root={tmp_path}", f"ckpt={ckpt}", *overrides)
@@ -301,7 +298,9 @@ def incomplete(tmp_path_factory, model):
     for cell, kept in (("imagenet-c/frost/2", slice(6)), ("imagenet-c/contrast/4", slice(7))):
         cells[cell] = (cells[cell][0], cells[cell][1][kept])
     root = write_cells(tmp_path_factory.mktemp("incomplete"), cells)
-    ended = command(root / "work", *SETTINGS, f"dataset.root={root}", f"ckpt={model}", drawn=True)
+    ended = command(
+        root / "work", *SETTINGS, f"dataset.root={root}", f"ckpt={model}", "figures=true"
+    )
     assert ended.code == 0, ended.err
     return ended, cells
 
@@ -501,6 +500,12 @@ def test_a_cell_without_a_readable_picture_does_not_take_the_others_figures_away
     for picture in pictures_of(frost[0]):
         (tmp_path / frost[0] / picture.file).write_bytes(b"no picture")
     ended = small()
+    refused(
+        ended,
+        "of imagenet-c/frost/1 of dataset=imagenet_sets cannot be read (100.0%",
+        "max_unreadable",
+    )
+    ended = small("dataset.max_unreadable=1")
     assert ended.code == 0, ended.err
     assert metric(ended, "mean_error") == close(mean_of("brightness"))
     assert "over 1 of 15 corruptions" in remark(ended, "mce")

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from segmentation import SEG_FILES, SEG_SHAPES, random_mask, write_pair
 from tasks.robustness.ledger import Ledger
 from tasks.robustness.on_the_fly import Corruption
 
-EVALUATED = ("task=robustness", "trainer=cpu", "dataset.workers=0")
+EVALUATED = ("task=robustness", "trainer=cpu", "dataset.workers=0", "figures=false")
 FEW = ("corruptions=[gaussian_noise,fog]",)
 CELLS = 1 + 2 * 5
 
@@ -33,7 +34,7 @@ def trained(run, settings=TINY_SHAPES, *more):
 
 def test_the_newest_run_is_evaluated_under_all_corruptions(run):
     tested = run(*TINY_SHAPES).results["metrics"]["test/top1"]
-    ended = run(*EVALUATED)
+    ended = run(*EVALUATED, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "robustness"
     metrics, table = ended.results["metrics"], rows(ended.folder)
@@ -50,6 +51,8 @@ def test_the_newest_run_is_evaluated_under_all_corruptions(run):
     assert not any("mce" in name for name in metrics)  # AlexNet has no errors on shapes
     for text in ("report.html", "report.md", "results.json"):
         assert "not ImageNet-C" in (ended.folder / text).read_text(), text
+        assert "Severities of CIFAR-10-C (profile=cifar-c)" in (ended.folder / text).read_text()
+    assert json.loads((ended.folder / "protocol.json").read_text())["profile"] == "cifar-c"
     for picture in ("severity_heat_map", "severity_curves", "baseline_bars", "strip"):
         assert (ended.folder / f"figures/{picture}.png").is_file(), picture
     assert {row["images"] for row in table} == {"13"}
@@ -60,7 +63,7 @@ def test_the_newest_run_is_evaluated_under_all_corruptions(run):
 )
 def test_dense_tasks_are_scored_by_their_own_figures(run, settings, measures):
     fitted = run(*settings)
-    ended = run(*EVALUATED, *FEW, "limit=null")
+    ended = run(*EVALUATED, *FEW, "limit=null", "figures=true")
     assert ended.code == 0, ended.err
     metrics = ended.results["metrics"]
     for measure in measures:
@@ -120,7 +123,7 @@ def test_every_model_normalises_by_the_moments_of_its_own_training(run):
 
 def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
     best = trained(run)
-    settings = (*EVALUATED, *FEW, f"ckpt={best}")
+    settings = (*EVALUATED, *FEW, f"ckpt={best}", "figures=true")
     whole = run(*settings)
     write, count = Ledger.write, []
 
@@ -195,7 +198,7 @@ def test_an_unreadable_picture_takes_nothing_else_away(run, tmp_path):
     best = trained(run, settings)
     (first,) = (tmp_path / "fields/images/val").glob("picture0.*")
     first.write_bytes(first.read_bytes()[:-200])
-    ended = run(*settings, "mode=robustness", f"ckpt={best}", "corruptions=[fog]")
+    ended = run(*settings, "mode=robustness", f"ckpt={best}", "corruptions=[fog]", "figures=true")
     assert ended.code == 0, ended.err
     assert {row["images"] for row in rows(ended.folder)} == {"2"}
     assert ended.results["facts"]["unreadable_samples"] == 6
@@ -232,6 +235,7 @@ def test_a_corruption_wraps_the_tested_pictures_of_any_task(run, settings):
     assert ended.code == 0, ended.err
     assert "fog/5" in ended.results["facts"]["corruption"]
     assert "not ImageNet-C" in ended.results["facts"]["corruption"]
+    assert "cifar-c" in ended.results["facts"]["corruption"]
     loud = {k: v for k, v in ended.results["metrics"].items() if k.startswith("test/")}
     plain = {k: v for k, v in fitted.results["metrics"].items() if k.startswith("test/")}
     assert loud != plain
@@ -258,6 +262,40 @@ def test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with(run, tmp_path):
     refused(run(*settings, f"out={out}", "seed=9"), "seed", "another")
     refused(run(*settings, f"out={tmp_path}"), "already holds files", "new or empty")
     assert not run(*settings, f"out={tmp_path}").folders
+
+
+@pytest.mark.parametrize(
+    ("settings", "profile"),
+    [
+        (("task=cls",), "cifar-c"),  # 32 pixels
+        (("task=seg",), "tiny-imagenet-c"),  # 48
+        (("task=det",), "tiny-imagenet-c"),  # 64
+        (("task=cls", "dataset.image_size=128"), "any-size"),
+        (("task=cls", "dataset.image_size=224"), "imagenet-c"),
+        (("task=cls", "profile=any-size"), "any-size"),
+        (("task=seg", "profile=cifar-c"), "cifar-c"),
+    ],
+    ids=" ".join,
+)
+def test_the_profile_goes_by_the_size_of_the_images(run, settings, profile, tmp_path):
+    out = tmp_path / "copies"
+    fixed = ("trainer=cpu", "dataset.workers=0", "corruptions=[contrast]", "limit=1")
+    ended = run(*settings, *fixed, "mode=corrupt", f"out={out}")
+    assert ended.code == 0, ended.err
+    assert json.loads((out / "corrupted.json").read_text())["about"]["profile"] == profile
+
+
+def test_the_size_is_that_of_the_files_and_not_the_one_they_are_brought_to(run, tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "in" / split / "a").mkdir(parents=True)
+        Image.new("RGB", (300, 260)).save(tmp_path / "in" / split / "a" / "x.png")
+    out = tmp_path / "out"
+    ended = run(
+        *("mode=corrupt", "dataset=imagefolder", f"dataset.root={tmp_path / 'in'}"),
+        *("corruptions=[contrast]", "dataset.image_size=32", f"out={out}", "dataset.workers=0"),
+    )
+    assert ended.code == 0, ended.err
+    assert json.loads((out / "corrupted.json").read_text())["about"]["profile"] == "any-size"
 
 
 def test_copies_of_the_published_profile_are_cut_once(run, tmp_path):
@@ -301,7 +339,7 @@ def test_copies_of_the_published_profile_are_cut_once(run, tmp_path):
         ),
         (("ckpt=[a,b]",), ("only mode=robustness",)),
         (("task=seg", "mode=fit", "corruption=fog/1", "profile=imagenet-c"), ("any-size",)),
-        (("corruption=fog/1", "profile=large"), ("any-size",)),
+        (("corruption=fog/1", "profile=large"), ("any-size", "cifar-c", "tiny-imagenet-c")),
         (("dataset=imagenet_sets", "mode=fit", "dataset.root=."), ("dataset=imagenet",)),
     ],
     ids=" ".join,
@@ -309,6 +347,22 @@ def test_copies_of_the_published_profile_are_cut_once(run, tmp_path):
 def test_bad_settings_are_refused_before_anything_is_written(run, settings, parts, tmp_path):
     refused(run("trainer=cpu", "dataset.workers=0", *settings), *parts)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("mode=corrupt", "corruptions=all", "limit=1"),
+        ("mode=fit", "corruption=spatter/1"),
+        ("mode=robustness", "corruptions=[spatter]", "ckpt=timm/resnet18"),
+    ],
+    ids=" ".join,
+)
+def test_a_corruption_that_needs_opencv_is_refused_without_it(run, settings, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    out = tmp_path / "copies"
+    refused(run(*TINY_SHAPES, *settings, f"out={out}"), "spatter", "apt-get install libxcb1")
+    assert not out.exists()
 
 
 def test_settings_that_do_not_fit_a_model_are_refused(run):

@@ -54,7 +54,7 @@ def test_metrics_csv_holds_the_curves(run):
 
 
 def test_the_report_has_its_sections_and_no_outside_reference(run):
-    html = (run(*TINY_SHAPES).folder / "report.html").read_text()
+    html = (run(*TINY_SHAPES, "figures=true").folder / "report.html").read_text()
     for heading in ("Curves", "Confusion", "Per class", "Worst predictions", "Learned positions"):
         assert heading.lower() in html.lower(), heading
     assert "data:image/png;base64," in html
@@ -124,3 +124,12 @@ def test_a_timm_baseline_runs(run):
     ended = run(*tiny, "backbone=timm", "backbone.name=timm/test_resnet", "dataset.image_size=32")
     assert ended.code == 0, ended.err
     assert json.loads((ended.folder / "results.json").read_text())["metrics"]
+
+
+def test_a_report_without_figures_has_its_tables(run):
+    folder = run(*TINY_SHAPES).folder
+    assert not (folder / "figures").exists()
+    html = (folder / "report.html").read_text()
+    assert "<img" not in html
+    for heading in ("Per class", "Learned positions", "Settings"):
+        assert heading in html, heading

@@ -37,7 +37,7 @@ def ade20k(tmp_path):
 
 
 def test_fit_on_shapes_leaves_figures_and_pictures(run):
-    ended = run(*SEG_SHAPES)
+    ended = run(*SEG_SHAPES, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "seg"
     metrics = ended.results["metrics"]

@@ -1,78 +1,53 @@
-"""What can be wrong with an annotated object: what stops, and what is mended and noted."""
+"""Where an annotated object is, checked: what is wrong stops, or is counted and noted."""
 
 import sys
-from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tasks.detection.annotations.faults import Faults, Plain
 from tasks.detection.annotations.segments import Polygon, Segment
-from tasks.errors import DatasetError
 
 Box = tuple[float, float, float, float]
-Plain = dict[str, Any]
 _NUMBER = (int, float)  # `int | float` in a call would be made anew at each of a million
 _LEAST_NUMBERS = 6  # three points
 _LARGEST = sys.float_info.max
 _FARTHEST = 1e6  # pixels; pycocotools takes 5 s for 1e7, and crashes at 1e8 (6 GiB of memory)
-_KINDS = {
-    "outside": "reached outside the image and were clipped",
-    "empty": "had no area in the image and were left out",
-    "short": "had a polygon of fewer than three points, which was left out",
-    "shapeless": "had no outline left and were left out",
-}
 
 
-class Faults:
-    """Counts what is mended; raises what cannot be.
+class Checked(NamedTuple):
+    """Where an object is.
 
     Args:
-        path: of the annotation file.
+        box: as annotated: x0, y0, x1, y1, perhaps beyond the image, of no area or a negative one.
+        inside: the part of the box in the image, for training; None: there is none, or no outline.
+        segment: run lengths, or the polygons of at least three points, perhaps none: others have no
+            pixels, in pycocotools too. None: not asked for.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._counts: Counter[str] = Counter()
-        self._first: dict[str, str] = {}
-
-    def mended(self, kind: str, annotation: Plain, image: Plain) -> None:
-        """Count one."""
-        self._counts[kind] += 1
-        self._first.setdefault(kind, _place(annotation, image))
-
-    def fatal(self, annotation: Plain, image: Plain, fault: str) -> DatasetError:
-        """An error that names the object."""
-        return DatasetError(f"{self.path}: {_place(annotation, image)}, {fault}")
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """A sentence per kind."""
-        return tuple(
-            f"{count} objects {_KINDS[kind]} (the first: {self._first[kind]})"
-            for kind, count in self._counts.items()
-        )
+    box: Box
+    inside: Box | None
+    segment: Segment | None
 
 
 def checked_instance(
     annotation: Plain, image: Plain, labels: dict[int, int], masks: bool, faults: Faults
-) -> tuple[Box, Segment | None] | None:
-    """Box and outline of an object, mended where that is harmless; None if it is left out.
+) -> Checked:
+    """Where an object is, as annotated for evaluation and as far as it serves for training.
 
     Raises:
         DatasetError: an unknown category, a box of other than four numbers, an area or a mark of
             crowds that is none, an outline that is none.
     """
     _check_facts(annotation, image, labels, faults)
-    box = _box(annotation, image, faults)
-    if box is None:
-        return None
+    box, inside = _box(annotation, image, faults)
     if not masks:
-        return box, None
+        return Checked(box, inside, None)
     segment = _segment(annotation, image, faults)
-    if segment is None:
-        faults.mended("shapeless", annotation, image)
-        return None
-    return box, segment
+    if not segment:
+        faults.count("shapeless", annotation, image)
+        inside = None
+    return Checked(box, inside, segment)
 
 
 def _check_facts(annotation: Plain, image: Plain, labels: dict[int, int], faults: Faults) -> None:
@@ -88,7 +63,8 @@ def _check_facts(annotation: Plain, image: Plain, labels: dict[int, int], faults
     raise faults.fatal(annotation, image, fault)
 
 
-def _box(annotation: Plain, image: Plain, faults: Faults) -> Box | None:
+def _box(annotation: Plain, image: Plain, faults: Faults) -> tuple[Box, Box | None]:
+    """The box as annotated, and the part of it in the image."""
     values = annotation.get("bbox")
     if not (isinstance(values, list) and len(values) == 4 and all(map(_is_number, values))):
         raise faults.fatal(
@@ -98,27 +74,28 @@ def _box(annotation: Plain, image: Plain, faults: Faults) -> Box | None:
     right, below = image["width"], image["height"]
     x1, y1 = x + width, y + height
     if x >= 0 and y >= 0 and width > 0 and height > 0 and x1 <= right and y1 <= below:
-        return x, y, x1, y1  # nearly all of them: clipping would be half of the time
-    box = (
+        box = x, y, x1, y1
+        return box, box  # nearly all of them: clipping would be half of the time
+    inside = (
         float(min(max(x, 0), right)),
         float(min(max(y, 0), below)),
         float(min(max(x1, 0), right)),
         float(min(max(y1, 0), below)),
     )
-    if box[2] <= box[0] or box[3] <= box[1]:
-        faults.mended("empty", annotation, image)
-        return None
-    faults.mended("outside", annotation, image)
-    return box
+    if inside[2] <= inside[0] or inside[3] <= inside[1]:
+        faults.count("empty", annotation, image)
+        return (x, y, x1, y1), None
+    faults.count("outside", annotation, image)
+    return (x, y, x1, y1), inside
 
 
-def _segment(annotation: Plain, image: Plain, faults: Faults) -> Segment | None:
+def _segment(annotation: Plain, image: Plain, faults: Faults) -> Segment:
     segment = annotation.get("segmentation")
     if segment is None or segment == []:
         raise faults.fatal(
             annotation,
             image,
-            "has no segmentation. Add one, or work with boxes alone: task.detector=faster_rcnn.",
+            "has no segmentation. Add one, or work with boxes alone: detector=faster_rcnn.",
         )
     if isinstance(segment, dict):
         _check_runs(segment, annotation, image, faults)
@@ -131,10 +108,10 @@ def _segment(annotation: Plain, image: Plain, faults: Faults) -> Segment | None:
             "each a flat list of x, y, x, y, ..., or run lengths {size, counts}.",
         )
     polygons = [_polygon(part, annotation, image, faults) for part in segment]
-    kept = tuple(polygon for polygon in polygons if len(polygon) >= _LEAST_NUMBERS)
-    if len(kept) < len(polygons):
-        faults.mended("short", annotation, image)
-    return kept or None
+    outline = tuple(polygon for polygon in polygons if len(polygon) >= _LEAST_NUMBERS)
+    if len(outline) < len(polygons):
+        faults.count("short", annotation, image)
+    return outline
 
 
 def _polygon(part: list[Any], annotation: Plain, image: Plain, faults: Faults) -> Polygon:
@@ -184,10 +161,6 @@ def _check_runs(segment: Plain, annotation: Plain, image: Plain, faults: Faults)
         raise faults.fatal(
             annotation, image, "has run lengths whose counts are neither a list nor a text."
         )
-
-
-def _place(annotation: Plain, image: Plain) -> str:
-    return f"annotation {annotation['id']} of image {image['id']}, {image['file_name']}"
 
 
 def _is_number(value: Any) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.detection.annotations.checks import Plain
+from tasks.detection.annotations.faults import Plain
 from tasks.errors import DatasetError
 
 _LISTS = ("images", "annotations", "categories")

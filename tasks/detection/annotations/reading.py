@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.detection.annotations.checks import Box, Faults, checked_instance
+from tasks.detection.annotations.checks import Box, Checked, checked_instance
+from tasks.detection.annotations.faults import Fault, Faults
 from tasks.detection.annotations.file import checked_file, grouped
 from tasks.detection.annotations.segments import (
     Masks,
@@ -29,18 +30,21 @@ class Instance:
     Args:
         id: of the annotation.
         label: index of the class, from 0.
-        box: x0, y0, x1, y1 in pixels, within the image.
+        place: where it is, as annotated and in the image.
         area: in pixels, as annotated, else of the outline if it was read, else of the box.
         crowd: it stands for many objects.
-        segment: its outline, or None.
     """
 
     id: int
     label: int
-    box: Box
+    place: Checked
     area: float
     crowd: bool
-    segment: Segment | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether training uses it: it is no crowd, and lies in the image."""
+        return not self.crowd and self.place.inside is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,13 @@ class Annotations:
         class_names: in the order of their category ids.
         category_ids: the id of each class in the file; there may be gaps.
         images: in the order of their ids.
-        notes: a sentence per kind of fault that was mended.
+        faults: what is wrong in it, and harmless.
     """
 
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     images: tuple[ImageRecord, ...]
-    notes: tuple[str, ...]
+    faults: tuple[Fault, ...]
 
 
 @contextmanager
@@ -87,8 +91,9 @@ def _without_collection() -> Iterator[None]:
 def read_annotations(path: Path, class_names: Sequence[str] | None, masks: bool) -> Annotations:
     """Read and check a COCO instances file.
 
-    Boxes that reach outside their image are clipped; boxes of no area and polygons of fewer than
-    three points are left out, and with them, if masks are wanted, objects without an outline.
+    Objects are kept as annotated, for evaluation (`image_truth`). Training takes the part of a box
+    that lies in the image and polygons of at least three points, and leaves out objects of which
+    nothing is left.
 
     Args:
         path: the file.
@@ -107,27 +112,30 @@ def read_annotations(path: Path, class_names: Sequence[str] | None, masks: bool)
     faults = Faults(str(path))
     records = []
     for image, annotations in grouped(plain, path):
-        instances = (
+        instances = tuple(
             _instance(annotation, image, labels, masks, faults) for annotation in annotations
         )
-        kept = tuple(instance for instance in instances if instance is not None)
         size = (int(image["width"]), int(image["height"]))
-        records.append(ImageRecord(image["id"], str(image["file_name"]), *size, kept))
+        records.append(ImageRecord(image["id"], str(image["file_name"]), *size, instances))
     return Annotations(
         names,
         tuple(category["id"] for category in categories),
         tuple(sorted(records, key=lambda record: record.id)),
-        faults.notes,
+        faults.found,
     )
 
 
 def image_truth(record: ImageRecord, masks: bool) -> ImageTruth:
-    """The objects of an image as evaluation takes them, crowds among them."""
+    """The objects of an image as evaluation takes them: all that the file has, as it has them.
+
+    Crowds are among them, and objects that reach outside the image or have no area, which no
+    detection can fit. So does pycocotools take them, and the figures are those that it computes.
+    """
     instances = record.instances
     return ImageTruth(
         image_id=record.id,
         size=(record.height, record.width),
-        boxes=np.array([i.box for i in instances], np.float64).reshape(-1, 4),
+        boxes=np.array([i.place.box for i in instances], np.float64).reshape(-1, 4),
         labels=np.array([i.label for i in instances], np.int64),
         crowd=np.array([i.crowd for i in instances], bool),
         areas=np.array([i.area for i in instances], np.float64),
@@ -144,9 +152,10 @@ def _counts(record: ImageRecord, instances: Sequence[Instance]) -> tuple[bytes, 
     size = (record.height, record.width)
     counts = []
     for instance in instances:
-        assert instance.segment is not None, "outlines were not asked for"
+        segment = instance.place.segment
+        assert segment is not None, "outlines were not asked for"
         where = _where(instance.id, record.id, record.file_name)
-        counts.append(run_length_counts(instance.segment, size, where))
+        counts.append(run_length_counts(segment, size, where))
     return tuple(counts)
 
 
@@ -156,19 +165,14 @@ def _instance(
     labels: dict[int, int],
     masks: bool,
     faults: Faults,
-) -> Instance | None:
-    """The object, or None if it is left out."""
-    checked = checked_instance(annotation, image, labels, masks, faults)
-    if checked is None:
-        return None
-    box, segment = checked
+) -> Instance:
+    place = checked_instance(annotation, image, labels, masks, faults)
     return Instance(
         annotation["id"],
         labels[annotation["category_id"]],
-        box,
-        _area(annotation, image, box, segment),
+        place,
+        _area(annotation, image, place.box, place.segment),
         bool(annotation.get("iscrowd", 0)),
-        segment,
     )
 
 
@@ -178,7 +182,7 @@ def _area(
     if annotation.get("area") is not None:
         return float(annotation["area"])
     if segment is None:
-        return (box[2] - box[0]) * (box[3] - box[1])
+        return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
     where = _where(annotation["id"], image["id"], image["file_name"])
     return area(segment, (image["height"], image["width"]), where)
 

@@ -19,7 +19,7 @@ Masks = NDArray[np.uint8]
 
 
 def run_length_counts(segment: Segment, size: Size, where: str) -> bytes:
-    """The compressed `counts` of a segment; several polygons are one object.
+    """The compressed `counts` of a segment; several polygons are one object, none are no pixel.
 
     Args:
         segment: of one object.
@@ -38,6 +38,8 @@ def run_length_counts(segment: Segment, size: Size, where: str) -> bytes:
                 checking_mask.decode({"size": [height, width], "counts": counts})
                 return counts
             runs = coco_mask.frPyObjects(segment, height, width)
+        elif not segment:
+            runs = coco_mask.encode(np.zeros((height, width), np.uint8, order="F"))
         else:
             parts = coco_mask.frPyObjects([polygon.tolist() for polygon in segment], height, width)
             runs = coco_mask.merge(parts)

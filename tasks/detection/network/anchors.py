@@ -25,10 +25,15 @@ class Anchors:
     scale: float = 8.0
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
 
-    def grids(self, shapes: Sequence[Size], device: torch.device) -> list[Tensor]:
-        """Anchors (cells * ratios, 4) of each map of that shape, cell by cell, row by row."""
+    def grids(self, shapes: Sequence[Size], like: Tensor) -> list[Tensor]:
+        """Anchors (cells * ratios, 4) of each map of that shape, cell by cell, row by row.
+
+        Args:
+            shapes: of the maps.
+            like: of the device and type that the anchors are to have.
+        """
         return [
-            _grid(height, width, stride, self.scale, self.ratios, device)
+            _grid(height, width, stride, self.scale, self.ratios, like.device, like.dtype)
             for (height, width), stride in zip(shapes, self.strides, strict=True)
         ]
 
@@ -68,10 +73,11 @@ def _grid(
     scale: float,
     ratios: tuple[float, ...],
     device: torch.device,
+    dtype: torch.dtype,
 ) -> Tensor:
     side = stride * scale
     halves = [(side / sqrt(ratio) / 2, side * sqrt(ratio) / 2) for ratio in ratios]
-    base = torch.tensor([(-w, -h, w, h) for w, h in halves], device=device)
+    base = torch.tensor([(-w, -h, w, h) for w, h in halves], device=device, dtype=dtype)
     x = torch.arange(width, device=device) * stride
     y = torch.arange(height, device=device) * stride
     rows, columns = torch.meshgrid(y, x, indexing="ij")

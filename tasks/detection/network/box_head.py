@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dcls.dtypes import widened
 from tasks.detection.network.boxes import BoxCoder, giou_loss
 from tasks.detection.network.convolution import Convolution
 from tasks.detection.network.settings import BoxHeadSettings
@@ -62,14 +63,14 @@ class BoxHead(nn.Module):
         self._initialise()
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, K + 1) and deltas (n, K, 4), float32, of features (n, C, 7, 7)."""
+        """Logits (n, K + 1) and deltas (n, K, 4), float32 at least, of features (n, C, 7, 7)."""
         for convolve in self.shared_convs:
             features = convolve(features)
         hidden = features.flatten(1)
         for layer in self.shared_fcs:
             hidden = torch.relu(layer(hidden))
         deltas = self.fc_reg(hidden).view(-1, self.num_classes, 4)
-        return self.fc_cls(hidden).float(), deltas.float()
+        return widened(self.fc_cls(hidden)), widened(deltas)
 
     def losses(
         self, logits: Tensor, deltas: Tensor, regions: Tensor, targets: BoxTargets

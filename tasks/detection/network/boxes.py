@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
+from dcls.dtypes import widened
 from tasks.detection.records import Size
 
+_MOST_AT_ONCE = 20_000
+"""Boxes; the work and memory of suppression grow with the square of their number."""
 _MOST_STRETCH = log(1000 / 16)
 """A side shrinks or grows by this factor at most (as its logarithm), in either direction."""
 
@@ -36,10 +39,11 @@ class BoxCoder:
 
         Args:
             priors: where to start.
-            deltas: as `encode` gives them; computed in float32 whatever they come in.
+            deltas: as `encode` gives them; computed in float32 at least.
             size: clip to an image of that size.
         """
-        deltas = deltas.float() * torch.tensor(self.stds, device=deltas.device)
+        deltas = widened(deltas)
+        deltas = deltas * deltas.new_tensor(self.stds)
         shape = (len(priors), *[1] * (deltas.ndim - 2), 2)
         centre, side = (part.view(shape) for part in _centre_and_side(priors))
         centre = centre + side * deltas[..., :2]
@@ -55,16 +59,38 @@ def clipped(boxes: Tensor, size: Size) -> Tensor:
     return torch.stack([x, y], -1).flatten(-2)
 
 
-def apart(boxes: Tensor, groups: Tensor) -> Tensor:
-    """Boxes (n, 4) moved so far that those of different groups (n,) cannot overlap."""
-    if not len(boxes):
-        return boxes
-    return boxes + (groups * (boxes.max() + 1))[:, None]
-
-
 def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """Indices of the boxes that non-maximum suppression within each group leaves, best first."""
-    kept: Tensor = nms(apart(boxes, groups), scores, threshold)
+    """Indices of the boxes that non-maximum suppression within each group leaves, best first.
+
+    Group by group, with the coordinates as they are; on a GPU, where each call would wait for the
+    device, all groups at once (`suppressed_at_once`).
+
+    Args:
+        boxes: (n, 4).
+        scores: (n,); of equal ones the first comes first.
+        groups: (n,), whole numbers.
+        threshold: boxes that overlap a better one of their group by more are left out.
+    """
+    if boxes.is_cuda and 0 < len(boxes) <= _MOST_AT_ONCE:
+        return suppressed_at_once(boxes, scores, groups, threshold)
+    members = groups.argsort(stable=True)
+    counts = torch.unique_consecutive(groups[members], return_counts=True)[1].tolist()
+    own_parts = torch.split(members, counts)
+    parts = [own[nms(boxes[own], scores[own], threshold)] for own in own_parts]
+    left = torch.cat([members[:0], *parts]).sort().values  # in order, so that ties stay in it
+    return left[scores[left].argsort(descending=True, stable=True)]
+
+
+def suppressed_at_once(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """`grouped_nms` of at least one box in one call, each group moved to a place of its own.
+
+    In float64, where moving changes an overlap by less than rounding in float32 does. Moved in
+    float32, as in mmdetection, boxes of many classes or large images are rounded by up to half a
+    pixel, and others are left.
+    """
+    boxes = boxes.double()
+    extent = boxes.max() - boxes.min() + 1
+    kept: Tensor = nms(boxes + (groups * extent)[:, None], scores.double(), threshold)
     return kept
 
 

@@ -14,8 +14,8 @@ def align_by_sums(maps: Tensor, regions: Tensor, size: int, scale: float) -> Ten
     """RoIAlign (arXiv 1703.06870), aligned, as many samples per bin as it has cells.
 
     Args:
-        maps: (N, C, H, W), float32; fastest in channels_last.
-        regions: (n, 5), index in the batch, then the box.
+        maps: (N, C, H, W), float32 or float64; fastest in channels_last.
+        regions: (n, 5), of the same type, index in the batch, then the box.
         size: bins per side.
         scale: cells of the maps per unit of the boxes.
 

@@ -3,21 +3,24 @@
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import dcls
+from dcls.errors import CheckpointError
 from tasks.detection.network.anchors import PADDED_TO
 from tasks.detection.network.fpn import FeaturePyramid
 from tasks.detection.network.paste import pasted
+from tasks.detection.network.recognition import shown_settings
 from tasks.detection.network.roi_head import Found, RegionHeads
 from tasks.detection.network.rpn import RegionProposals
-from tasks.detection.network.settings import PUBLISHED, DetectorSettings
+from tasks.detection.network.settings import PUBLISHED, SIZES, DetectorSettings, sized
 from tasks.detection.network.targets import Target
 from tasks.detection.records import Size
+from tasks.training.trained import backbone_settings
 
 
 class Detector(nn.Module):
@@ -29,11 +32,13 @@ class Detector(nn.Module):
         settings: what the detector is made of.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, settings: DetectorSettings) -> None:
+    def __init__(
+        self, backbone: dcls.Backbone, num_classes: int, settings: DetectorSettings
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.num_classes = num_classes
-        maps = cast(dcls.Backbone, backbone).feature_info
+        maps = backbone.feature_info
         strides = [info.stride for info in maps]
         channels = settings.channels
         self.backbone = backbone
@@ -132,7 +137,8 @@ def faster_rcnn(
     Args:
         backbone_name: see `dcls.list_backbones()`.
         num_classes: classes of the dataset (COCO: 80).
-        weights: a detection checkpoint: the authors', Facebook's, mmdetection's, or our own.
+        weights: a detection checkpoint: the authors', Facebook's, mmdetection's, or our own. With
+            one of our own runs, what is not given is as it was trained.
         **settings: of the backbone (see `dcls.create_backbone`).
 
     Returns:
@@ -170,7 +176,7 @@ def load_weights(detector: nn.Module, path: str | Path) -> None:
     """
     names = (name for name, _ in detector.named_parameters())
     classifier = next(name for name in names if name.endswith("fc_cls.weight"))
-    dcls.load_model_checkpoint(detector, path, classifier, background=1)
+    dcls.load_model_checkpoint(detector, path, classifier, 1, shown_settings)
 
 
 def _build(
@@ -180,8 +186,14 @@ def _build(
     weights: str | Path | None,
     settings: dict[str, Any],
 ) -> Detector:
-    backbone = dcls.create_backbone(backbone_name, features=True, **settings)
-    detector = Detector(backbone, num_classes, PUBLISHED[kind])
+    own, trained = backbone_settings(weights, backbone_name, settings)
+    sizes = {name: trained[name] for name in SIZES if name in trained}
+    if trained.get("detector") not in (None, kind):
+        raise CheckpointError(
+            f"{weights} is of a {trained['detector']}: call {trained['detector']}(...)."
+        )
+    made_of = sized(kind, **sizes) if sizes else PUBLISHED[kind]
+    detector = Detector(dcls.create_backbone(**own), num_classes, made_of)
     if weights is not None:
         load_weights(detector, weights)
     return detector

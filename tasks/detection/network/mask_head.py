@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from dcls.dtypes import widened
 from tasks.detection.network.convolution import Convolution
 
 POOLED = 14
@@ -55,8 +56,8 @@ class MaskHead(nn.Module):
         """
         if not len(logits):
             return logits.sum()
-        own = logits[torch.arange(len(logits), device=logits.device), labels].float()
-        return F.binary_cross_entropy_with_logits(own, targets)
+        own = widened(logits[torch.arange(len(logits), device=logits.device), labels])
+        return F.binary_cross_entropy_with_logits(own, targets.to(own))
 
 
 def _round_number(count: int) -> int:
@@ -74,7 +75,7 @@ def mask_targets(masks: Tensor, which: Tensor, regions: Tensor) -> Tensor:
         regions: (n, 4).
 
     Returns:
-        (n, 28, 28), float32.
+        (n, 28, 28), of the type of `regions`.
     """
     if not len(regions):
         return regions.new_zeros(0, 2 * POOLED, 2 * POOLED)

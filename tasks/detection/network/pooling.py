@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from dcls.dtypes import widened
 from tasks.detection.network.boxes import areas
 from tasks.detection.network.cell_sums import align_by_sums
 
@@ -25,7 +26,7 @@ class RegionPooling:
     strides: tuple[int, ...]
 
     def pool(self, maps: Sequence[Tensor], regions: Tensor, size: int) -> Tensor:
-        """Features (n, C, size, size), float32, of regions (n, 5): index of the image, then box.
+        """Features (n, C, size, size), float32 at least, of regions (n, 5): image index, then box.
 
         Args:
             maps: (N, C, H, W) each; those beyond the strides are not used.
@@ -37,7 +38,7 @@ class RegionPooling:
         for i, (x, stride) in enumerate(zip(maps, self.strides, strict=False)):
             chosen = torch.where(levels == i)[0]
             order.append(chosen)
-            pooled.append(align(x.float(), regions[chosen], size, 1 / stride))
+            pooled.append(align(widened(x), regions[chosen], size, 1 / stride))
         together = torch.cat(pooled)
         return torch.empty_like(together).index_copy(0, torch.cat(order), together)
 
@@ -52,7 +53,7 @@ def align(maps: Tensor, regions: Tensor, size: int, scale: float) -> Tensor:
     """RoIAlign, aligned and with adaptive sampling, by the faster way of the device.
 
     Args:
-        maps: (N, C, H, W), float32.
+        maps: (N, C, H, W), float32 or float64.
         regions: (n, 5), index in the batch, then the box.
         size: bins per side.
         scale: cells of the maps per unit of the boxes.
@@ -60,6 +61,7 @@ def align(maps: Tensor, regions: Tensor, size: int, scale: float) -> Tensor:
     Returns:
         (n, C, size, size).
     """
+    regions = regions.to(maps.dtype)
     if maps.device.type == "cpu":
         return align_by_sums(maps, regions, size, scale)
     pooled: Tensor = roi_align(maps, regions, size, scale, -1, aligned=True)

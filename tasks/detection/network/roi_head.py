@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from dcls.dtypes import widened
 from tasks.detection.network.box_head import POOLED as BOX_CELLS
 from tasks.detection.network.box_head import BoxHead, BoxTargets
 from tasks.detection.network.boxes import grouped_nms
@@ -163,7 +164,7 @@ class RegionHeads(nn.Module):
         """Masks (n, 28, 28) of the given classes (n,) for regions (n, 5), the mean of all heads."""
         features = self.pooling.pool(maps, regions, MASK_CELLS)
         index = torch.arange(len(labels), device=labels.device)
-        masks = [head(features)[index, labels].float().sigmoid() for head in self.mask_heads]
+        masks = [widened(head(features)[index, labels]).sigmoid() for head in self.mask_heads]
         return torch.stack(masks).mean(0)
 
     def _best(self, boxes: Tensor, scores: Tensor) -> Found:

@@ -137,6 +137,10 @@ PUBLISHED: dict[str, DetectorSettings] = {
 ConvNeXt (2201.03545) and DCLS-ConvNeXt (2112.03740) trained them in mmdetection."""
 
 
+SIZES = ("channels", "width", "proposals", "samples")
+"""Arguments of `sized`."""
+
+
 def published(kind: str) -> DetectorSettings:
     """The settings of a detector by name.
 

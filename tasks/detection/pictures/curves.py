@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.detection.scoring.coco import CocoFigures
 from tasks.detection.scoring.figures import Figures
 from tasks.detection.scoring.mistakes import KINDS, Mistakes
-from tasks.reporting.drawing import COLOURS, as_png, bars, best_and_worst, new_figure, styled
+from tasks.reporting.drawing import COLOURS, bars, best_and_worst, new_figure, styled
 from tasks.reporting.page import Picture
 
 MOST_CURVES = 20
@@ -45,7 +45,7 @@ def precision_recall_picture(figures: CocoFigures, names: Sequence[str], kind: s
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"Precision and recall of {KIND_NAMES[kind]}")
     alt = f"Precision over recall of {KIND_NAMES[kind]}"
-    return Picture(f"precision_recall_{kind}", as_png(figure), alt, caption)
+    return Picture(f"precision_recall_{kind}", figure, alt, caption)
 
 
 def _draw_means(
@@ -81,7 +81,7 @@ def class_ap_picture(figures: Figures, names: Sequence[str]) -> Picture:
     for number in axes[0, 0].texts:  # the lines may run behind them
         number.set_path_effects([withStroke(linewidth=2, foreground="white")])
     axes[0, 0].set_xlabel("average precision")
-    return Picture("class_ap", as_png(figure), "Average precision of each class", caption)
+    return Picture("class_ap", figure, "Average precision of each class", caption)
 
 
 @styled
@@ -91,4 +91,4 @@ def mistakes_picture(mistakes: Mistakes) -> Picture:
     gains = [100 * mistakes.gains[kind] for kind in KINDS]
     bars(axes[0, 0], list(KINDS), {"gain": gains}, numbers="{:.1f}")
     axes[0, 0].set_xlabel("points of AP50 gained if only this were mended")
-    return Picture("mistakes", as_png(figure), "What each kind of mistake costs")
+    return Picture("mistakes", figure, "What each kind of mistake costs")

@@ -159,9 +159,13 @@ def _first(objects: Objects, count: int) -> Objects:
 def _fitted(
     objects: Objects, masks: Sequence[bytes] | None, original: Size, size: tuple[int, ...]
 ) -> Objects:
-    """The objects scaled to a picture of that size, with the masks, of which the first count."""
+    """The objects scaled to a picture of that size, with the masks, of which the first count.
+
+    What reaches outside the picture is cut off.
+    """
     down, across = size[0] / original[0], size[1] / original[1]
     boxes = objects.boxes * np.array([across, down, across, down])
+    boxes = boxes.clip(0, [size[1], size[0], size[1], size[0]])
     if masks is None:
         return replace(objects, boxes=boxes)
     # the pixels of the original that lie under the centres of the picture's

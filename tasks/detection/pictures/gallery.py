@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Example, Objects
 from tasks.detection.pictures.labels import Box, place_labels
 from tasks.detection.scoring.mistakes import COUNTED_FROM
-from tasks.reporting.drawing import INK, SOFT, as_png, inch_canvas, short, styled
+from tasks.reporting.drawing import INK, SOFT, inch_canvas, short, styled
 from tasks.reporting.page import Picture
 from tasks.reporting.palette import Palette
 from tasks.reporting.texts import text_width
@@ -78,7 +78,7 @@ def examples_picture(
         "mistakes: objects that were missed, and detections that overlap no free object of their "
         "class by an IoU of 0.5. Labels without room are left out."
     )
-    return Picture("examples", as_png(figure), "Images with true and detected objects", caption)
+    return Picture("examples", figure, "Images with true and detected objects", caption)
 
 
 def _aspect(example: Example) -> float:

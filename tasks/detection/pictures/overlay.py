@@ -1,8 +1,8 @@
 """Detections drawn over the pixels of an image, for pictures too small for labels."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 from tasks.detection.records import ImageDetections, Size
@@ -31,9 +31,21 @@ def drawn_over(
         colour = palette[found.labels[i]]
         if found.masks is not None:
             whole = coco_mask.decode({"size": list(size), "counts": found.masks[i]})
-            inside = cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+            resized = Image.fromarray(whole).resize((width, height), Image.Resampling.NEAREST)
+            inside = np.asarray(resized) > 0
             drawn[inside] = ((1 - _TINT) * drawn[inside] + _TINT * colour).round()
         x0, y0, x1, y1 = np.rint(found.boxes[i] * scale).astype(int).tolist()
-        thickness = max(1, round(max(height, width) / 200))
-        cv2.rectangle(drawn, (x0, y0), (x1, y1), colour.tolist(), thickness)
+        _outline(drawn, (x0, y0, x1, y1), colour.tolist())
     return drawn
+
+
+def _outline(image: NDArray[np.uint8], box: tuple[int, int, int, int], colour: list[int]) -> None:
+    """Draw a rectangle into an image, in place; lines grow with the image and are centred."""
+    width = max(1, round(max(image.shape[:2]) / 200))
+    grown = width // 2
+    x0, y0, x1, y1 = box
+    canvas = Image.fromarray(image)
+    ImageDraw.Draw(canvas).rectangle(
+        (x0 - grown, y0 - grown, x1 + grown, y1 + grown), outline=tuple(colour), width=width
+    )
+    image[:] = np.asarray(canvas)

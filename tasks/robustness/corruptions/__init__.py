@@ -1,4 +1,6 @@
-"""The corruptions of ImageNet-C (arXiv 1903.12261), made on the fly for pictures of any size.
+"""The corruptions of ImageNet-C (arXiv 1903.12261), made on the fly for images of any size.
+
+Their strengths are those of ImageNet-C, Tiny-ImageNet-C or CIFAR-10-C (`severities`).
 
 What comes out is *not* ImageNet-C: that is a set of files, written once, as JPEG of quality 85. The
 kinds and strengths are the published ones, but frost is drawn instead of photographed (`frost`),
@@ -29,6 +31,11 @@ from tasks.robustness.corruptions.noise import (
     shot_noise,
     speckle_noise,
 )
+from tasks.robustness.corruptions.severities import (
+    Strength,
+    Strengths,
+    strength,
+)
 from tasks.robustness.corruptions.spatter import spatter
 from tasks.robustness.corruptions.weather import fog, snow
 
@@ -43,8 +50,10 @@ CORRUPTIONS = tuple(name for names in GROUPS.values() for name in names)
 """The fifteen of the benchmark, in the published order."""
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The four set aside for choosing settings."""
+NEED_OPENCV = ("spatter",)
+"""Those that find edges and distances with it."""
 
-_FIXED: dict[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
+_FIXED: dict[str, Callable[[NDArray[np.uint8], Strength], NDArray[np.uint8]]] = {
     "defocus_blur": defocus_blur,
     "zoom_blur": zoom_blur,
     "brightness": brightness,
@@ -54,7 +63,7 @@ _FIXED: dict[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
     "gaussian_blur": gaussian_blur,
     "saturate": saturate,
 }
-_DRAWN: dict[str, Callable[[NDArray[np.uint8], int, Generator], NDArray[np.uint8]]] = {
+_DRAWN: dict[str, Callable[[NDArray[np.uint8], Strength, Generator], NDArray[np.uint8]]] = {
     "gaussian_noise": gaussian_noise,
     "shot_noise": shot_noise,
     "impulse_noise": impulse_noise,
@@ -70,7 +79,11 @@ _DRAWN: dict[str, Callable[[NDArray[np.uint8], int, Generator], NDArray[np.uint8
 
 
 def corrupt(
-    image: NDArray[np.uint8], name: str, severity: int, draws: Generator
+    image: NDArray[np.uint8],
+    name: str,
+    severity: int,
+    draws: Generator,
+    strengths: Strengths = "imagenet-c",
 ) -> NDArray[np.uint8]:
     """A corrupted copy of a picture.
 
@@ -79,6 +92,7 @@ def corrupt(
         name: one of `CORRUPTIONS` or `EXTRA`.
         severity: 1 to 5.
         draws: where a random corruption draws from, such as `generator_for`.
+        strengths: the published set whose strengths are taken, see `severities`.
 
     Raises:
         SettingError: an unknown name or severity.
@@ -92,7 +106,8 @@ def corrupt(
         )
     image = np.ascontiguousarray(image)
     fixed = _FIXED.get(name)
-    return fixed(image, severity) if fixed else _DRAWN[name](image, severity, draws)
+    given = strength(name, severity, strengths)
+    return fixed(image, given) if fixed else _DRAWN[name](image, given, draws)
 
 
 def check(name: str, severity: int) -> None:

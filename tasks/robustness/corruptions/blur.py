@@ -2,47 +2,82 @@
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch import Tensor
 
+from tasks.robustness.corruptions.gaussian import gaussian_filter
 from tasks.robustness.corruptions.motion import line_blur
-from tasks.robustness.corruptions.pixels import Picture, Values, gaussian_filter, to_bytes
+from tasks.robustness.corruptions.pixels import (
+    Picture,
+    Values,
+    channels_first,
+    channels_last,
+    folded,
+    to_bytes,
+)
 from tasks.robustness.corruptions.resampling import zoom_sum
+from tasks.robustness.corruptions.severities import Strength
 
 Indices = NDArray[np.int32]
+_SIDE_FACTOR = 16
+"""Sides of Fourier transforms are multiples of it: those with large prime factors are slow."""
 
 
-def gaussian_blur(image: Picture, severity: int) -> Picture:
+def gaussian_blur(image: Picture, strength: Strength) -> Picture:
     """Smooth by a Gaussian."""
-    return to_bytes(gaussian_filter(image, (1, 2, 3, 4, 6)[severity - 1]))
+    return to_bytes(gaussian_filter(image, strength[0]))
 
 
-def defocus_blur(image: Picture, severity: int) -> Picture:
+def defocus_blur(image: Picture, strength: Strength) -> Picture:
     """Spread every pixel over a disk, as a lens out of focus does."""
-    return to_bytes(np.asarray(cv2.filter2D(image, cv2.CV_32F, _disk(severity))))
+    radius, smoothing = strength
+    height, width = image.shape[:2]
+    reach = _disk(radius, smoothing).shape[0] // 2
+    padded = image.astype(np.float32)
+    padded = padded.take(folded(-reach, height + reach, height, "reflect"), axis=0)
+    padded = padded.take(folded(-reach, width + reach, width, "reflect"), axis=1)
+    rows, columns = (-(-side // _SIDE_FACTOR) * _SIDE_FACTOR for side in padded.shape[:2])
+    spectrum = torch.fft.rfft2(channels_first(padded), s=(rows, columns))
+    spectrum *= _disk_spectrum(radius, smoothing, rows, columns)
+    spread = torch.fft.irfft2(spectrum, s=(rows, columns))
+    inner = spread[:, 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]
+    return to_bytes(channels_last(inner, 3))
 
 
-@lru_cache(maxsize=5)
-def _disk(severity: int) -> Values:
-    """Weights of a disk whose rim is smoothed a little."""
-    radius, smoothing = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity - 1]
-    reach, side = (8, 3) if radius <= 8 else (radius, 5)
+@lru_cache(maxsize=10)
+def _disk_spectrum(radius: float, smoothing: float, rows: int, columns: int) -> Tensor:
+    spectrum: Tensor = torch.fft.rfft2(
+        torch.from_numpy(_disk(radius, smoothing)), s=(rows, columns)
+    )
+    return spectrum
+
+
+@lru_cache(maxsize=10)
+def _disk(radius: float, smoothing: float) -> Values:
+    """Weights of a disk whose rim is smoothed a little, by a Gaussian of 3 or 5 taps."""
+    reach, taps = (8, 3) if radius <= 8 else (int(radius), 5)
     axis = np.arange(-reach, reach + 1)
-    disk = (axis[:, None] ** 2 + axis**2 <= radius**2).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(disk / disk.sum(), (side, side), smoothing), np.float32)
+    disk = (axis[:, None] ** 2 + axis**2 <= radius**2).astype(np.float64)
+    around = np.arange(taps) - taps // 2
+    weights = np.exp(-0.5 * (around / smoothing) ** 2)
+    weights /= weights.sum()
+    padded = np.pad(disk / disk.sum(), taps // 2, "reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (taps, taps))
+    return np.asarray(windows @ weights @ weights, np.float32)
 
 
-def motion_blur(image: Picture, severity: int, draws: Generator) -> Picture:
+def motion_blur(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Blur along a line within 45 degrees of the x axis."""
-    radius, sigma = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))[severity - 1]
-    return to_bytes(line_blur(image, radius, sigma, draws.uniform(-45, 45)))
+    radius, sigma = strength
+    return to_bytes(line_blur(image, int(radius), sigma, draws.uniform(-45, 45)))
 
 
-def zoom_blur(image: Picture, severity: int) -> Picture:
-    """Mean of the picture and of itself enlarged by growing factors."""
-    end, step = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))[severity - 1]
+def zoom_blur(image: Picture, strength: Strength) -> Picture:
+    """Mean of the image and of itself enlarged by growing factors."""
+    end, step = strength
     factors = np.arange(1, end, step).tolist()
     values = image.astype(np.float32)
     total = zoom_sum(values, factors)
@@ -51,11 +86,9 @@ def zoom_blur(image: Picture, severity: int) -> Picture:
     return to_bytes(total)
 
 
-def glass_blur(image: Picture, severity: int, draws: Generator) -> Picture:
+def glass_blur(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Smooth, let pixels take the place of neighbours, smooth again."""
-    sigma, reach, passes = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))[
-        severity - 1
-    ]
+    sigma, reach, passes = strength[0], int(strength[1]), int(strength[2])
     height, width = image.shape[:2]
     sources = np.arange(height * width, dtype=np.int32)
     for _ in range(passes):

@@ -6,23 +6,24 @@ becomes of a channel depends on two or three bytes alone and is looked up.
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.severities import Strength
 
 
-def brightness(image: Picture, severity: int) -> Picture:
+def brightness(image: Picture, strength: Strength) -> Picture:
     """Raise the largest channel by a constant, and the others in proportion."""
     largest = _extremes(image)[0].astype(np.intp)
     largest <<= 8
-    return _brightened(severity).take(largest[..., None] + image)
+    return _brightened(strength[0]).take(largest[..., None] + image)
 
 
 @lru_cache(maxsize=5)
-def _brightened(severity: int) -> Picture:
+def _brightened(share: float) -> Picture:
     """New byte (65536,) of a channel, by the pixel's largest channel times 256 plus the channel."""
-    gain = 255 * (0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1]
+    gain = 255 * share
     largest = np.arange(256)[:, None]
     raised = np.minimum(largest + gain, 255)
     values = raised * np.arange(256) / np.maximum(largest, 1)
@@ -30,24 +31,25 @@ def _brightened(severity: int) -> Picture:
     return to_bytes(values).ravel()
 
 
-def contrast(image: Picture, severity: int) -> Picture:
+def contrast(image: Picture, strength: Strength) -> Picture:
     """Pull every channel towards its mean."""
-    kept = (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1]
-    means = np.array(cv2.mean(image)[:3])
-    table = np.arange(256)[:, None] * kept + means * (1 - kept)
-    return np.asarray(cv2.LUT(image, to_bytes(table)[None]), np.uint8)
+    (kept,) = strength
+    height, width = image.shape[:2]
+    sums = image.reshape(height, -1).sum(axis=0, dtype=np.uint64).reshape(width, 3).sum(axis=0)
+    table = np.arange(256)[:, None] * kept + sums / (height * width) * (1 - kept)
+    return np.array(Image.fromarray(image).point(to_bytes(table).T.ravel().tolist()))
 
 
-def saturate(image: Picture, severity: int) -> Picture:
+def saturate(image: Picture, strength: Strength) -> Picture:
     """Scale the saturation and raise it; a grey pixel counts as a pale red."""
     largest, smallest = _extremes(image)
     places = largest.astype(np.intp)
     places <<= 8
     places += smallest
     gap = largest[..., None] - image
-    values = gap * -_spread(severity).take(places)[..., None]
+    scale, raised = strength
+    values = gap * -_spread(scale, raised).take(places)[..., None]
     values += largest[..., None]
-    _, raised = _saturation(severity)
     if raised:
         # Hue 0, red, is what the published code gives to pixels without one.
         grey = largest == smallest
@@ -55,14 +57,9 @@ def saturate(image: Picture, severity: int) -> Picture:
     return to_bytes(values)
 
 
-def _saturation(severity: int) -> tuple[float, float]:
-    return ((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2))[severity - 1]
-
-
 @lru_cache(maxsize=5)
-def _spread(severity: int) -> Values:
+def _spread(scale: float, raised: float) -> Values:
     """Factor (65536,) on distances to the largest channel, by that times 256 plus the smallest."""
-    scale, raised = _saturation(severity)
     largest, smallest = np.arange(256.0)[:, None], np.arange(256.0)
     gap = np.maximum(largest - smallest, 1)
     saturation = np.clip(gap / np.maximum(largest, 1) * scale + raised, 0, 1)
@@ -71,7 +68,7 @@ def _spread(severity: int) -> Values:
 
 def _extremes(image: Picture) -> tuple[Picture, Picture]:
     """Largest and smallest channel (H, W) of every pixel."""
-    red, green, blue = cv2.split(image)
-    largest = cv2.max(cv2.max(red, green), blue)
-    smallest = cv2.min(cv2.min(red, green), blue)
-    return np.asarray(largest, np.uint8), np.asarray(smallest, np.uint8)
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    largest = np.maximum(np.maximum(red, green), blue)
+    smallest = np.minimum(np.minimum(red, green), blue)
+    return largest, smallest

@@ -9,19 +9,20 @@ others made here, never beside published ones. The sheets are the same in every 
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from tasks.robustness.corruptions.pixels import Picture, Values, gaussian_filter, to_bytes
+from tasks.robustness.corruptions.gaussian import gaussian_filter
+from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.severities import Strength
 from tasks.robustness.corruptions.weather import plasma
 
-_MIXTURES = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 _SIDE = 512
 _MARGIN = 1.1
-_PRECISION = 4
-"""Bits of a fraction of a pixel with which OpenCV draws lines."""
+_FINER = 3
+"""Lines are drawn on a canvas that is so many times finer, and averaged, as Pillow's have steps."""
 
 
 class _Sheet(NamedTuple):
@@ -47,19 +48,35 @@ _SHEETS = (
 )
 
 
-def frost(image: Picture, severity: int, draws: Generator) -> Picture:
-    """Mix the picture with a random part of one of the six sheets."""
-    kept, added = _MIXTURES[severity - 1]
+def frost(image: Picture, strength: Strength, draws: Generator) -> Picture:
+    """Mix the image with a random part of one of the six sheets, resized by the given scale.
+
+    A sheet is never smaller than a tenth more than the image.
+    """
+    kept, added, scale = strength
     height, width = image.shape[:2]
-    sheet = _sheet(int(draws.integers(len(_SHEETS))))
-    growth = _MARGIN * max(height, width) / _SIDE
-    if growth > 1:
-        side = int(np.ceil(_SIDE * growth))
-        sheet = np.asarray(cv2.resize(sheet, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
-    top = int(draws.integers(sheet.shape[0] - height))
-    left = int(draws.integers(sheet.shape[1] - width))
-    part = sheet[top : top + height, left : left + width]
+    side = max(int(_SIDE * scale), int(np.ceil(_MARGIN * max(height, width))))
+    index = int(draws.integers(len(_SHEETS)))
+    top, left = int(draws.integers(side - height)), int(draws.integers(side - width))
+    part = _part(_sheet(index), side, top, left, height, width)
     return to_bytes(image * np.float32(kept) + part * np.float32(added))
+
+
+def _part(sheet: Picture, side: int, top: int, left: int, height: int, width: int) -> Picture:
+    """A part of the sheet resized to (side, side, 3)."""
+    if side == _SIDE:
+        return sheet[top : top + height, left : left + width]
+    scale = _SIDE / side
+    if scale < 1:
+        box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
+        whole = Image.fromarray(sheet)
+        return np.asarray(whole.resize((width, height), Image.Resampling.BICUBIC, box))
+    # A smaller one keeps single pixels, and so the contrast, as the published code does.
+    rows, columns = (
+        ((np.arange(start, start + length) + 0.5) * scale).astype(np.intp)
+        for start, length in ((top, height), (left, width))
+    )
+    return sheet[rows[:, None], columns]
 
 
 @lru_cache(maxsize=len(_SHEETS))
@@ -77,17 +94,18 @@ def _sheet(index: int) -> Picture:
 
 def _crystals(look: _Sheet, clouds: Values, draws: Generator) -> Values:
     """Stems with side needles at 60 degrees (512, 512), brighter where the clouds are dense."""
-    canvas = np.zeros((_SIDE, _SIDE), np.uint8)
+    canvas = Image.new("L", (_SIDE * _FINER, _SIDE * _FINER))
+    pen = ImageDraw.Draw(canvas)
     for row, column in draws.integers(0, _SIDE, (look.crystals, 2)).tolist():
         angle = draws.uniform(0, 2 * np.pi)
         length = look.length * draws.uniform(0.4, 1.4)
         light = int(60 + 195 * draws.random() * clouds[row, column])
-        needles = _needles((column, row), angle, length)
-        cv2.polylines(canvas, list(needles), False, light, 1, cv2.LINE_AA, _PRECISION)
-    return canvas.astype(np.float32)
+        for needle in (_needles((column, row), angle, length) * _FINER).reshape(-1, 4).tolist():
+            pen.line(needle, light, _FINER + 1)
+    return np.asarray(canvas.reduce(_FINER), np.float32)
 
 
-def _needles(start: tuple[int, int], angle: float, length: float) -> NDArray[np.int32]:
+def _needles(start: tuple[int, int], angle: float, length: float) -> NDArray[np.float64]:
     """Ends (n, 2, 2) of a stem and of its side needles, which shorten towards the tip."""
     share = np.linspace(0, 0.9, max(3, int(length / 4)))
     bases = np.array(start) + length * share[:, None] * _direction(angle)
@@ -97,8 +115,7 @@ def _needles(start: tuple[int, int], angle: float, length: float) -> NDArray[np.
     ]
     ends = np.concatenate([np.array(start) + length * _direction(angle)[None], *sides])
     starts = np.concatenate([np.array(start)[None], bases, bases])
-    lines: NDArray[np.int32] = (np.stack([starts, ends], 1) * 2**_PRECISION).astype(np.int32)
-    return lines
+    return np.stack([starts, ends], 1)
 
 
 def _direction(angle: float) -> NDArray[np.float64]:

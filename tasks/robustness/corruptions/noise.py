@@ -6,30 +6,31 @@ import numpy as np
 from numpy.random import Generator
 
 from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.severities import Strength
 
 
-def gaussian_noise(image: Picture, severity: int, draws: Generator) -> Picture:
+def gaussian_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Add normal noise of the same strength everywhere."""
-    strength = (0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1]
+    (deviation,) = strength
     noise = draws.standard_normal(image.shape, np.float32)
-    noise *= np.float32(255 * strength)
+    noise *= np.float32(255 * deviation)
     noise += image
     return to_bytes(noise)
 
 
-def speckle_noise(image: Picture, severity: int, draws: Generator) -> Picture:
+def speckle_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Add normal noise in proportion to the value."""
-    strength = (0.15, 0.2, 0.35, 0.45, 0.6)[severity - 1]
+    (deviation,) = strength
     noise = draws.standard_normal(image.shape, np.float32)
-    noise *= np.float32(strength)
+    noise *= np.float32(deviation)
     noise += np.float32(1)
     noise *= image
     return to_bytes(noise)
 
 
-def impulse_noise(image: Picture, severity: int, draws: Generator) -> Picture:
+def impulse_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Set a share of the values to 0 or 255, each half of the times."""
-    share = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
+    (share,) = strength
     chance = draws.random(image.shape, np.float32)
     noisy = image.copy()
     noisy[chance < share] = 255
@@ -37,9 +38,9 @@ def impulse_noise(image: Picture, severity: int, draws: Generator) -> Picture:
     return noisy
 
 
-def shot_noise(image: Picture, severity: int, draws: Generator) -> Picture:
+def shot_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Replace every value by a count of photons: a Poisson draw with the value as its mean."""
-    photons = (60, 25, 12, 5, 3)[severity - 1]
+    photons = int(strength[0])
     counts = draws.poisson(_means(photons)[image])
     return _levels(photons)[np.minimum(counts, photons)]
 

@@ -1,15 +1,19 @@
 """What the corruptions work on, and the way back to bytes."""
 
-from typing import Any
+from typing import Any, Literal
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Picture = NDArray[np.uint8]
 """(H, W, 3), RGB, as Pillow reads it."""
 Values = NDArray[np.float32]
 """(H, W, 3) or (H, W): the same on a scale of 0 to 255, before it is cut to bytes."""
+Border = Literal["edge", "symmetric", "reflect"]
+"""What lies beyond the border, as `numpy.pad` names it: the outermost value, or a mirror image with
+the outermost value twice in a row (``dcba|abcd``) or once (``dcb|abcd``)."""
 _SHORTFALL = np.float32(1e-3)
 
 
@@ -22,22 +26,31 @@ def to_bytes(values: NDArray[np.floating[Any]]) -> Picture:
     return picture
 
 
-def gaussian_taps(sigma: float, truncate: float) -> Values:
-    """Weights (2r + 1,) of a Gaussian that ends `truncate` standard deviations from its middle."""
-    radius = int(truncate * sigma + 0.5)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    taps: Values = (weights / weights.sum()).astype(np.float32)
-    return taps
+def folded(start: int, stop: int, length: int, border: Border) -> NDArray[np.intp]:
+    """The places from `start` up to `stop` of a side, those beyond its border brought back."""
+    places = np.arange(start, stop)
+    if border == "edge":
+        return np.clip(places, 0, length - 1)
+    if border == "symmetric":
+        places %= 2 * length
+        return np.minimum(places, 2 * length - 1 - places)
+    places %= max(2 * length - 2, 1)
+    return np.minimum(places, 2 * length - 2 - places)
 
 
-def gaussian_filter(
-    values: Picture | Values,
-    sigma: float,
-    truncate: float = 4.0,
-    border: int = cv2.BORDER_REPLICATE,
-) -> Values:
-    """Values smoothed by a Gaussian, every channel alone; shapes are kept, float32."""
-    taps = gaussian_taps(sigma, truncate)
-    return np.asarray(
-        cv2.sepFilter2D(values, cv2.CV_32F, taps, taps, borderType=border), np.float32
-    )
+def channels_first(values: Picture | Values) -> Tensor:
+    """Values (H, W) or (H, W, C) as PyTorch's image operations take them, (1 or C, H, W), float32.
+
+    The memory is shared where the values are float32 and may be written to.
+    """
+    if not values.flags.writeable:  # which tensors cannot express
+        values = values.copy()
+    tensor = torch.from_numpy(values).to(torch.float32)
+    return tensor[None] if values.ndim == 2 else tensor.permute(2, 0, 1)
+
+
+def channels_last(tensor: Tensor, ndim: int) -> Values:
+    """The way back from `channels_first`, to `ndim` dimensions, C-contiguous."""
+    tensor = tensor[0] if ndim == 2 else tensor.permute(1, 2, 0)
+    values: Values = tensor.contiguous().numpy()
+    return values

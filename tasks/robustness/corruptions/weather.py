@@ -1,26 +1,20 @@
 """Snow and fog."""
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 
 from tasks.robustness.corruptions.motion import line_blur
 from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
 from tasks.robustness.corruptions.resampling import zoomed
+from tasks.robustness.corruptions.severities import Strength
 
-_SNOW = (
-    (0.1, 0.3, 3.0, 0.5, 10, 4, 0.8),
-    (0.2, 0.3, 2.0, 0.5, 12, 4, 0.7),
-    (0.55, 0.3, 4.0, 0.9, 12, 8, 0.7),
-    (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
-    (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
-)
-_FOG = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in luminance."""
 
 
-def snow(image: Picture, severity: int, draws: Generator) -> Picture:
+def snow(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Whiten the picture and let blurred flakes fall, the same ones also upside down."""
-    mean, spread, size, threshold, radius, sigma, kept = _SNOW[severity - 1]
+    mean, spread, size, threshold, radius, sigma, kept = strength
     height, width = image.shape[:2]
     flakes = draws.standard_normal((height, width), np.float32)
     flakes *= np.float32(spread)
@@ -31,7 +25,7 @@ def snow(image: Picture, severity: int, draws: Generator) -> Picture:
     falling = line_blur(flakes, int(radius), sigma, draws.uniform(-135, -45))
     layer = np.round(falling[:height, :width] * 255)
     values = image.astype(np.float32)
-    white = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY) * np.float32(1.5) + np.float32(127.5)
+    white = values @ _GREY * np.float32(1.5) + np.float32(127.5)
     whitened = np.maximum(values, white[..., None])
     whitened *= np.float32(1 - kept)
     values *= np.float32(kept)
@@ -40,9 +34,9 @@ def snow(image: Picture, severity: int, draws: Generator) -> Picture:
     return to_bytes(whitened)
 
 
-def fog(image: Picture, severity: int, draws: Generator) -> Picture:
+def fog(image: Picture, strength: Strength, draws: Generator) -> Picture:
     """Add clouds, and darken the sum to the brightest value of before."""
-    thickness, decay = _FOG[severity - 1]
+    thickness, decay = strength
     height, width = image.shape[:2]
     side = 1 << (max(image.shape) - 1).bit_length()
     clouds = plasma(side, decay, draws)[:height, :width]

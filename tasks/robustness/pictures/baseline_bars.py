@@ -9,7 +9,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tasks.reporting.drawing import COLOURS, INK, LINE, as_png, bare, bars, new_figure, styled
+from tasks.reporting.drawing import COLOURS, INK, LINE, bare, bars, new_figure, styled
 from tasks.reporting.page import Picture
 from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA
@@ -56,7 +56,7 @@ def baseline_bars(
     caption = "Error under each corruption, the less the better."
     if any(math.isfinite(low) for pairs in ends.values() for low, _ in pairs):
         caption += " Black lines are 95 % intervals."
-    return Picture("baseline_bars", as_png(figure), "Errors under each corruption", caption)
+    return Picture("baseline_bars", figure, "Errors under each corruption", caption)
 
 
 @styled
@@ -87,7 +87,7 @@ def difference_bars(differences: Mapping[str, tuple[float, float, float]], label
         f"zero {label} errs less, right of zero it errs more. If the interval contains zero, the "
         "difference may be due to the choice of pictures."
     )
-    return Picture("difference_bars", as_png(figure), f"Differences of error to {label}", caption)
+    return Picture("difference_bars", figure, f"Differences of error to {label}", caption)
 
 
 def _ordered(names: set[str]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from tasks.reporting.drawing import INK, SOFT, as_png, heat_map, new_figure, styled
+from tasks.reporting.drawing import INK, SOFT, heat_map, new_figure, styled
 from tasks.reporting.page import Picture
 from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import SEVERITIES
@@ -57,7 +57,7 @@ def severity_heat_map(
     if np.isnan(cells).any():
         caption += " Grey cells have no figure, and no mean is taken over them."
     alt = f"{measure} of {title_of_model} by corruption and severity"
-    return Picture("severity_heat_map", as_png(figure), alt, caption)
+    return Picture("severity_heat_map", figure, alt, caption)
 
 
 def _span(cells: NDArray[np.float64]) -> tuple[float, float]:

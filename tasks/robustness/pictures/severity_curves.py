@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tasks.reporting.drawing import COLOURS, SOFT, as_png, bare, new_figure, short, styled
+from tasks.reporting.drawing import COLOURS, SOFT, bare, new_figure, short, styled
 from tasks.reporting.page import Picture
 from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import EXTRA, GROUPS, SEVERITIES
@@ -66,7 +66,7 @@ def severity_curves(
     if len(series) > 1:
         _legend(figure, list(series), free)
     alt = f"{measure} by severity of each group of corruptions"
-    return Picture("severity_curves", as_png(figure), alt, _caption(series, clean, measure))
+    return Picture("severity_curves", figure, alt, _caption(series, clean, measure))
 
 
 def _groups(series: Mapping[str, Values]) -> dict[str, tuple[list[str], list[str]]]:

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.reporting.drawing import COLOURS, DPI, INK, SOFT, as_png, inch_canvas, styled
+from tasks.reporting.drawing import COLOURS, DPI, INK, SOFT, inch_canvas, styled
 from tasks.reporting.page import Picture
 from tasks.reporting.texts import fitted
 
@@ -71,7 +71,7 @@ def strip_picture(
         _draw_row(canvas, row, title, top, columns)
         top += block
     text = f"{caption} {_REMARK}".strip()
-    return Picture("strip", as_png(figure), "Pictures with predictions", text)
+    return Picture("strip", figure, "Pictures with predictions", text)
 
 
 def _line_height(row: Sequence[Shown]) -> float:

@@ -13,13 +13,13 @@ from tasks.reporting.results import FILE_NAME
 from tasks.robustness.cells import CLEAN, IMAGENET_C, ON_THE_FLY, Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
 from tasks.robustness.ledger import CellRecord, Ledger, Records
-from tasks.robustness.scoring.corrupted import complete_corruptions, image_sums
+from tasks.robustness.scoring.corrupted import complete_corruptions, error, image_sums
 from tasks.robustness.scoring.evaluations import SUBSETS, WHOLE
 from tasks.robustness.scoring.figure import Figure
 from tasks.robustness.scoring.figures import Kind, figures_of
 from tasks.robustness.scoring.intervals import UNKNOWN, Interval, mean_interval
 from tasks.robustness.scoring.scores import ALL
-from tasks.robustness.scoring.summary import ALEXNET
+from tasks.robustness.scoring.summary import ALEXNET, over_severities
 from tasks.run_folder import differing_settings, read_protocol
 
 
@@ -114,11 +114,12 @@ def corruption_differences(
     for corruption in (*CORRUPTIONS, *EXTRA):
         sides = [_of_corruption(side, collection, corruption) for side in (own, other)]
         if all(len(side) == len(SEVERITIES) for side in sides):
-            means = [np.mean([1 - r.figures["top1"] for r in side]) for side in sides]
+            values = [{(corruption, r.cell.severity): error(r) for r in side} for side in sides]
+            means = [over_severities(one, corruption) for one in values]
             weights = [1 / len(SEVERITIES)] * len(SEVERITIES)
             sums = [_with_digest(side, weights) for side in sides]
             span = _paired(*sums)
-            differences[corruption] = (float(means[1] - means[0]), *span)
+            differences[corruption] = (means[1] - means[0], *span)
     return differences
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from tasks.reporting.page import Picture
 from tasks.robustness.cells import IMAGENET_C, ON_THE_FLY
 from tasks.robustness.ledger import CellRecord, Records
+from tasks.robustness.on_the_fly import PUBLISHED_SETS
 from tasks.robustness.report.comparison import OtherRun
 from tasks.robustness.scoring.figure import Figure
 from tasks.robustness.scoring.figures import Kind
@@ -45,6 +46,11 @@ class Report:
         return IMAGENET_C if self.kind.sets == "published" else ON_THE_FLY
 
     @property
+    def origin(self) -> str:
+        """What must be said of all figures; empty: nothing."""
+        return origin_text(self.kind, self.protocol)
+
+    @property
     def subset(self) -> str:
         """A sentence for every table, empty if all pictures were evaluated."""
         return subset_text(self.protocol)
@@ -55,6 +61,23 @@ def subset_text(protocol: Mapping[str, Any]) -> str:
     limit = protocol.get("limit")
     evenly = ", evenly of all classes" if protocol.get("task") == "cls" else ""
     return f"On a subset: {limit} pictures per set{evenly}." if limit else ""
+
+
+def split_text(protocol: Mapping[str, Any]) -> str:
+    """What must be said where a dataset has no test split; empty where it has one."""
+    other = protocol.get("split", "test") != "test"
+    return "Images of the validation split: the dataset has no test split." if other else ""
+
+
+def strengths_text(protocol: Mapping[str, Any]) -> str:
+    """How strong corruptions on the fly are; empty of published sets."""
+    profile = protocol.get("profile")
+    return f"Severities of {PUBLISHED_SETS[profile]} (profile={profile})." if profile else ""
+
+
+def origin_text(kind: Kind, protocol: Mapping[str, Any]) -> str:
+    """What must be said of all figures; empty: nothing."""
+    return " ".join(filter(None, (kind.origin, strengths_text(protocol), split_text(protocol))))
 
 
 def percent(value: float) -> str:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
 from tasks.reporting.page import Picture, Section, Table
 from tasks.robustness.cells import CLEAN, Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
@@ -15,10 +13,10 @@ from tasks.robustness.pictures.heatmap import severity_heat_map
 from tasks.robustness.pictures.severity_curves import severity_curves
 from tasks.robustness.pictures.values import Values
 from tasks.robustness.report.contents import Report, measured, percent
-from tasks.robustness.scoring.corrupted import image_sums
+from tasks.robustness.scoring.corrupted import error, image_sums
 from tasks.robustness.scoring.figures import NAMES, Kind
 from tasks.robustness.scoring.intervals import mean_interval
-from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA
+from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA, over_severities
 
 
 def corruption_section(report: Report) -> Section:
@@ -42,7 +40,7 @@ def corruption_section(report: Report) -> Section:
     if report.kind.sets != "dense":
         pictures.append(_bars(report))
     tables = [_cell_table(report, model) for model in report.evaluations]
-    return Section("Corruptions", report.kind.origin, tables, pictures)
+    return Section("Corruptions", report.origin, tables, pictures)
 
 
 def _bars(report: Report) -> Picture:
@@ -52,9 +50,8 @@ def _bars(report: Report) -> Picture:
     for model, own in records.items():
         found = {c: _severities(report, own, c) for c in (*CORRUPTIONS, *EXTRA)}
         whole = {c: cells for c, cells in found.items() if len(cells) == len(SEVERITIES)}
-        errors[model] = {
-            c: float(np.mean([_figure(r, "error") for r in cells])) for c, cells in whole.items()
-        }
+        values = _values(report, own, "error")
+        errors[model] = {c: over_severities(values, c) for c in whole}
         weights = [1 / len(SEVERITIES)] * len(SEVERITIES)
         sums = {c: image_sums(cells, weights) for c, cells in whole.items()}
         spans = {c: mean_interval(s) for c, s in sums.items() if s is not None}
@@ -67,11 +64,10 @@ def _cell_table(report: Report, model: str) -> Table:
     """The figures behind the pictures, with what falls short of the whole set."""
     records = measured(report, report.evaluations[model].records)
     (measure, name, _), *_ = _measures(report.kind)
-    rows = []
+    figures, rows = _values(report, report.evaluations[model].records, measure), []
     for corruption in dict.fromkeys(record.cell.corruption for record in records):
-        cells = {r.cell.severity: r for r in records if r.cell.corruption == corruption}
-        values = [_figure(cells[s], measure) if s in cells else float("nan") for s in SEVERITIES]
-        mean = sum(values) / len(values)  # nan if any is missing: never over fewer
+        values = [figures.get((corruption, s), float("nan")) for s in SEVERITIES]
+        mean = over_severities(figures, corruption)  # never over fewer
         rows.append([corruption, *map(percent, [*values, mean])])
     columns = ["corruption", *map(str, SEVERITIES), "mean"]
     caption = f"{model}: {name} by severity. {report.subset}".strip()
@@ -98,7 +94,7 @@ def _values(report: Report, records: Records, measure: str) -> Values:
 
 def _figure(record: CellRecord, measure: str) -> float:
     if measure == "error":
-        return 1 - record.figures.get("top1", float("nan"))
+        return error(record)
     return record.figures.get(measure, float("nan"))
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
+from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Picture
 from tasks.robustness.cells import CLEAN
 from tasks.robustness.data import Cells
 from tasks.robustness.ledger import Records
 from tasks.robustness.pictures.strip import Shown, strip_picture
-from tasks.robustness.scoring.outcomes import NO_PREDICTION, Outcomes
+from tasks.robustness.scoring.outcomes import Outcomes
 from tasks.robustness.scoring.scores import ALL
 from tasks.training.pictures import UNREADABLE, RgbPicture
+from tasks.training.predictions import NO_PREDICTION
 
 SEVERITY = 3
 """At which corruptions are shown, the middle one."""
@@ -30,6 +32,7 @@ def example_strip(
         names: of the classes.
         draw: see `Draw`.
     """
+    names = tuple(drawable_names(names))
     rows: dict[str, list[Shown]] = {}
     truth = ""
     for number, source in enumerate(cells.sources):

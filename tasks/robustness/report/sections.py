@@ -22,6 +22,8 @@ from tasks.robustness.report.contents import (
     measured,
     percent,
     span_text,
+    split_text,
+    strengths_text,
     subset_text,
 )
 from tasks.robustness.report.corruptions import corruption_section
@@ -43,6 +45,8 @@ def headline_table(
     marks = any(f.remark for e in evaluations.values() for f in e.figures.values())
     caption = [
         "Corrupted by this program: not ImageNet-C." if kind.origin else "",
+        strengths_text(protocol),
+        split_text(protocol),
         subset_text(protocol),
         "* falls short of the protocol, see Figures." if marks else "",
     ]
@@ -79,7 +83,7 @@ def _figures(report: Report) -> Section:
     table = Table(
         [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], report.subset
     )
-    return Section("Figures", report.kind.origin, [table])
+    return Section("Figures", report.origin, [table])
 
 
 def _comparison(report: Report, other: OtherRun) -> Section:
@@ -122,7 +126,7 @@ def _calibration(report: Report) -> list[Picture]:
         for title, records in groups.items():
             outcomes = [r.outcomes[ALL] for r in records if len(r.outcomes.get(ALL, ()))]
             if outcomes:
-                picture = reliability_picture(*joined(outcomes).reliability())
+                picture = reliability_picture(joined(outcomes).calibration)
                 pictures.append(
                     replace(
                         picture,

@@ -69,8 +69,10 @@ def corrupted_classes(records: Records, imagenet: bool = False) -> Named:
     top1 = {cell: record.figures["top1"] for cell, record in records.items() if record.images}
     for name, figure in _performance("top1", top1):
         if name == "top1_mpc":  # 1 - mean error
-            low, high = figures.get("mean_error_on_the_fly", figure).interval
-            yield name, figure._replace(interval=Interval(1 - high, 1 - low))
+            mean = figures["mean_error_on_the_fly"]
+            low, high = mean.interval
+            span = Interval(1 - high, 1 - low)
+            yield name, figure._replace(value=1 - mean.value, interval=span)
         elif name != "top1_clean":
             yield name, figure
 

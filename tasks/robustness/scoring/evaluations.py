@@ -84,4 +84,6 @@ def _outcome_figures(name: str, outcomes: Outcomes, remark: str) -> Named:
 
 def _accuracy(outcomes: Outcomes, remark: str) -> Figure:
     right = outcomes.right
-    return Figure(float(right.mean()), share_interval(int(right.sum()), len(right)), remark)
+    return Figure(
+        classifier_figures(outcomes)["top1"], share_interval(int(right.sum()), len(right)), remark
+    )

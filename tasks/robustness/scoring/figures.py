@@ -10,7 +10,7 @@ from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.scoring.corrupted import corrupted_classes, dense
 from tasks.robustness.scoring.evaluations import clean, published_sets
 from tasks.robustness.scoring.figure import Figure
-from tasks.robustness.scoring.scores import Classifier
+from tasks.training.classifier import Classifier
 from tasks.training.loaders import TaskData
 from tasks.training.task import Task
 

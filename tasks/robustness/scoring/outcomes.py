@@ -8,10 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BINS = 15
-"""Of confidence, in reliability diagrams and the calibration error."""
-NO_PREDICTION = -1
-"""Predicted class where a logit is no number."""
+from tasks.reporting.calibration import ConfidenceBins, confidence_bins
+from tasks.training.predictions import NO_PREDICTION, predictions
 
 
 @dataclass(frozen=True)
@@ -48,32 +46,27 @@ class Outcomes:
         """Some of the images."""
         return Outcomes(*(getattr(self, entry.name)[chosen] for entry in fields(self)))
 
-    def reliability(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Per bin of confidence: images, mean confidence and accuracy (nan where it is empty)."""
-        place = np.minimum((self.confidence * BINS).astype(int), BINS - 1)
-        counts = np.bincount(place, minlength=BINS).astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            confidence = np.bincount(place, self.confidence, BINS) / counts
-            accuracy = np.bincount(place, self.right, BINS) / counts
-        return counts, confidence, accuracy
+    @property
+    def calibration(self) -> ConfidenceBins:
+        """The predictions in bins of confidence."""
+        right = torch.from_numpy(np.equal(self.label, self.predicted))
+        return ConfidenceBins(confidence_bins(torch.from_numpy(self.confidence.copy()), right))
 
 
 def outcomes_of(logits: Tensor, labels: Tensor, indices: Sequence[int]) -> Outcomes:
     """Outcomes of a batch.
 
     Args:
-        logits: (N, classes), float32; minus infinity for a class that the model cannot name.
+        logits: (N, classes); minus infinity for a class that the model cannot name.
         labels: (N,).
         indices: (N,), place of each image in its set.
     """
-    broken = torch.isnan(logits).any(1) | torch.isposinf(logits).any(1)
-    broken |= torch.isneginf(logits).all(1)
-    confidence, predicted = logits.softmax(1).max(1)
+    predicted, confidence = predictions(logits)
     return Outcomes(
         np.asarray(indices, np.int32),
         labels.cpu().numpy().astype(np.int16),
-        predicted.masked_fill(broken, NO_PREDICTION).cpu().numpy().astype(np.int16),
-        confidence.masked_fill(broken, 0).cpu().numpy().astype(np.float32),
+        predicted.cpu().numpy().astype(np.int16),
+        confidence.cpu().numpy(),
     )
 
 

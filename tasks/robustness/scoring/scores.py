@@ -2,32 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tasks.reporting.reliability import calibration_error
 from tasks.robustness.cells import CLEAN, Cell
 from tasks.robustness.published.subsets import ClassSubset
 from tasks.robustness.scoring.outcomes import Outcomes, joined, outcomes_of
+from tasks.training.classifier import Classifier
 from tasks.training.gathering import gather_lists
-from tasks.training.pixels import Pixels
 from tasks.training.task import Batch, Task
 
 ALL = "all"
 """The label space of all classes of the evaluation."""
-
-
-@runtime_checkable
-class Classifier(Protocol):
-    """A task that names one class per picture."""
-
-    pixels: Pixels
-    """How it normalises images, of bytes."""
-
-    def classify(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Logits (N, classes) and labels (N,) of a batch."""
 
 
 class CellScore(NamedTuple):
@@ -123,7 +111,7 @@ class ClassifierScore:
         figures = classifier_figures(outcomes[ALL]) if images else {}
         for space, own in outcomes.items():
             if space != ALL and len(own):
-                figures[f"top1_among_{space}"] = float(own.right.mean())
+                figures[f"top1_among_{space}"] = classifier_figures(own)["top1"]
         return CellScore(figures, outcomes, images, unknown)
 
 
@@ -147,8 +135,5 @@ class TaskScore:
 
 def classifier_figures(outcomes: Outcomes) -> dict[str, float]:
     """Top-1, calibration error and mean confidence of at least one image."""
-    return {
-        "top1": float(outcomes.right.mean()),
-        "ece": calibration_error(*outcomes.reliability()),
-        "confidence": float(outcomes.confidence.mean(dtype="float64")),
-    }
+    bins = outcomes.calibration
+    return {"top1": bins.accuracy, "ece": bins.error, "confidence": bins.confidence}

@@ -6,11 +6,11 @@ from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.published.subsets import class_subset
 from tasks.robustness.scoring.evaluations import SUBSETS
 from tasks.robustness.scoring.scores import (
-    Classifier,
     ClassifierScore,
     LabelSpaces,
     TaskScore,
 )
+from tasks.training.classifier import Classifier
 from tasks.training.loaders import TaskData
 from tasks.training.task import Task
 

@@ -1,5 +1,6 @@
 """How robustness to corruptions is summed up (ImageNet-C, arXiv 1903.12261)."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ ALEXNET_EXTRA: dict[str, float] = {
 }
 """Likewise, of the four that do not."""
 Cells = Mapping[tuple[str, int], float]
-"""Error, 0 to 1, by corruption and severity."""
+"""A figure, 0 to 1, by corruption and severity."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class CorruptionSummary:
     missing: tuple[tuple[str, int], ...]
 
 
+def over_severities(cells: Cells, corruption: str) -> float:
+    """Mean of a figure over the five severities; nan if one of them is missing."""
+    return _mean(cells.get((corruption, severity), math.nan) for severity in SEVERITIES)
+
+
 def corruption_summary(cells: Cells, clean_error: float | None) -> CorruptionSummary:
     """Sum up the cells of the fifteen corruptions; others are left out.
 
@@ -71,11 +77,7 @@ def corruption_summary(cells: Cells, clean_error: float | None) -> CorruptionSum
         if (name, severity) not in cells
     )
     broken = {name for name, _ in missing}
-    errors = {
-        name: _mean(cells[name, severity] for severity in SEVERITIES)
-        for name in ALEXNET
-        if name not in broken
-    }
+    errors = {name: over_severities(cells, name) for name in ALEXNET if name not in broken}
     relative = float("nan")
     if clean_error is not None:
         relative = _mean(
