@@ -91,7 +91,7 @@ def test_layer_decay_slows_the_backbone_and_not_the_head(task, tmp_path):
     )
     fit(job)
     (optimizer,) = job.trainer.optimizers
-    names = {id(p): name for name, p in job.task.named_parameters()}
+    names = {id(p): name.removeprefix("network.") for name, p in job.task.named_parameters()}
     rates = {names[id(p)]: g["lr"] / LR for g in optimizer.param_groups for p in g["params"]}
     assert set(rates) == set(names.values())
     expected = {
