@@ -64,7 +64,7 @@ LESSONS = {
         (
             "dataset.counts={train:96,val:50,test:1}",
             "dataset.image_size=64",
-            "dataset.stem_stride=4",
+            "backbone.stem_stride=4",
             "dataset.batch_size=16",
             "detector=faster_rcnn",
             "task.channels=16",
