@@ -7,7 +7,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from dcls.layers import DclsNd
 from dcls.positions import ParameterRole, parameter_roles
 from tasks.errors import SettingError, TrainingError
 
@@ -101,7 +100,7 @@ def parameter_groups(
         hold every trainable parameter exactly once.
 
     Raises:
-        TrainingError: the model has layers with positions, but no special parameter was found.
+        TrainingError: a layer learns positions, a parameter `P`, of which it declares no role.
     """
     known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     assert known.issuperset(layer_ids), "a layer number of no parameter"
@@ -135,16 +134,21 @@ def parameter_groups(
 
 def _check_positions_found(model: nn.Module, roles: Mapping[str, ParameterRole]) -> None:
     """Positions that learn as plain weights would be a silent change of the method."""
-    learned = [
-        f"{name}.P"
+    parameters = dict(model.named_parameters())
+    known = {id(parameters[name]) for name in roles}
+    missed = [
+        f"{name}.P".lstrip(".")
         for name, layer in model.named_modules()
-        if isinstance(layer, DclsNd) and layer.P.requires_grad
+        for own, parameter in layer.named_parameters(recurse=False)
+        if own == "P" and parameter.requires_grad and id(parameter) not in known
     ]
-    if learned and not roles:
+    if missed:
+        many = "s" if len(missed) > 1 else ""
         raise TrainingError(
-            f"The model learns positions in {len(learned)} layers ({learned[0]} and so on), but "
-            "none of them is known to the optimizer: they would be trained as plain weights. "
-            "Derive layers with positions from dcls.positions.PositionedLayer."
+            f"The model learns positions in {len(missed)} layer{many} ({', '.join(missed[:3])}) "
+            "that the optimizer does not know: they would be trained as plain weights. Take the "
+            "layers of dcls, or derive yours from dcls.positions.PositionedLayer, whose "
+            "special_parameters must name P."
         )
 
 

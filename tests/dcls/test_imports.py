@@ -60,16 +60,33 @@ def test_nothing_imports_the_entry_point_or_the_configs(path):
 
 
 def data_protocols(source):
-    """Names of the runtime-checkable protocols of a source text that have data members."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.ClassDef):
-            continue
-        decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
-        checkable = any(name.split(".")[-1] == "runtime_checkable" for name in decorators)
-        if checkable and any(isinstance(item, ast.AnnAssign | ast.Assign) for item in node.body):
-            found.append(node.name)
+    """Names of the runtime-checkable protocols of a source text that may have data members.
+
+    A property is one too, for an attribute can stand in for it; so may be what is inherited.
+    """
+    tree = ast.parse(source)
+    calls = [
+        node.args for node in ast.walk(tree) if isinstance(node, ast.Call) and marks(node.func)
+    ]
+    found = [ast.unparse(arguments[0]) for arguments in calls]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any(map(marks, node.decorator_list)):
+            bases = [ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases]
+            if bases != ["Protocol"] or not all(map(is_method_or_text, node.body)):
+                found.append(node.name)
     return found
+
+
+def marks(decorator):
+    return ast.unparse(decorator).split(".")[-1] == "runtime_checkable"
+
+
+def is_method_or_text(item):
+    if isinstance(item, ast.FunctionDef):
+        return not item.decorator_list
+    return isinstance(item, ast.Pass) or (
+        isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
+    )
 
 
 @pytest.mark.parametrize("path", [*sources("tasks"), *sources("dcls")])
@@ -78,10 +95,21 @@ def test_no_decision_depends_on_a_protocol_with_data(path):
     assert data_protocols(path.read_text()) == []
 
 
-def test_protocols_with_data_are_found():
-    checked = "@typing.runtime_checkable\nclass A(Protocol):\n    "
-    assert data_protocols(f"{checked}size: int\n") == ["A"]
-    assert data_protocols(f"{checked}def call(self) -> int: ...\n") == []
+@pytest.mark.parametrize(
+    "body",
+    ["size: int", "size = 3", "@property\n    def size(self) -> int: ..."],
+    ids=["annotation", "assignment", "property"],
+)
+def test_protocols_with_data_are_found(body):
+    assert data_protocols(f"@typing.runtime_checkable\nclass A(Protocol):\n    {body}\n") == ["A"]
+    assert data_protocols(f"class A(Protocol):\n    {body}\n") == []
+
+
+def test_protocols_that_may_have_data_are_found():
+    assert data_protocols("@runtime_checkable\nclass A(B, Protocol):\n    ...\n") == ["A"]
+    assert data_protocols("class A(Protocol):\n    size: int\nB = runtime_checkable(A)\n") == ["A"]
+    methods = "@runtime_checkable\nclass A(Protocol[T]):\n    '''Text.'''\n    def f(self): ...\n"
+    assert data_protocols(methods) == []
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from builds import build_task_of
 from optimization import SETTINGS
+from torch import nn
 
 import dcls
 from tasks.errors import SettingError, TrainingError
@@ -110,3 +111,23 @@ def test_positions_that_the_optimizer_does_not_know_are_an_error(monkeypatch):
     monkeypatch.setattr(dcls.Dcls2d, "special_parameters", {})
     with pytest.raises(TrainingError, match=r"5 layers .*PositionedLayer"):
         parameter_groups(model, SETTINGS, {})
+
+
+class ForeignLayer(nn.Module):
+    """Learns positions as the layers of the authors' package do, unknown to this one."""
+
+    def __init__(self):
+        super().__init__()
+        self.P = nn.Parameter(torch.zeros(2, 4, 1, 3))
+
+
+@pytest.mark.parametrize("beside", [nn.Identity(), dcls.Dcls2d(4, 4, 3, groups=4)])
+def test_positions_of_layers_of_other_kinds_are_an_error(beside):
+    with pytest.raises(TrainingError, match=r"1 layers? \(1\.P\).*PositionedLayer"):
+        parameter_groups(nn.Sequential(beside, ForeignLayer()), SETTINGS, {})
+
+
+def test_positions_that_do_not_learn_need_no_group():
+    model = nn.Sequential(nn.Linear(2, 2), ForeignLayer())
+    model[1].P.requires_grad_(False)
+    assert [len(group["params"]) for group in parameter_groups(model, SETTINGS, {})] == [1, 1]
