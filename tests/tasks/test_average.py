@@ -87,6 +87,28 @@ def test_the_average_lies_on_the_device_of_the_model_and_never_waits_for_it(as_r
     assert int(average._average_model.n_averaged) == 2
 
 
+@recipes
+def test_a_step_that_the_gradient_scaler_leaves_out_is_averaged_once_all_the_same(as_released):
+    """As in the authors' code, and so that both recipes count alike."""
+    average, model = ExponentialAverage(0.5, as_released), Line()
+    root = SimpleNamespace(root_device=torch.device("cpu"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    trainer = SimpleNamespace(strategy=root, global_step=0, optimizers=[optimizer])
+    average.setup(trainer, model, "fit")
+    average.on_train_start(trainer, model)
+    for step, skipped in enumerate((False, True, False)):
+        model.training_step(None, 0).backward()
+        if not skipped:
+            optimizer.step()
+        optimizer.zero_grad()
+        trainer.global_step = step + 1
+        for _ in "ab":  # of two batches that are accumulated, only the last one steps
+            average.on_train_batch_end(trainer, model, None, None, 0)
+    assert int(average._average_model.n_averaged) == 3
+    held = float(average._average_model.module.weight.detach())
+    assert held == mean_of([1, 2, 2, 3][not as_released :])
+
+
 def places(average):
     return average._average_model.module.state_dict().values()
 
