@@ -14,6 +14,11 @@ import dcls
 from tasks.derived import completed
 from tasks.errors import SettingError
 from tasks.explicit import is_explicit
+from tasks.training.accumulation import (
+    accumulate,
+    check_validation_interval,
+    drop_incomplete_step,
+)
 from tasks.training.callbacks import PositionRecorder
 from tasks.training.checkpoints import best_checkpoint, newest_checkpoint
 from tasks.training.loaders import Loading, TaskData
@@ -22,7 +27,7 @@ from tasks.training.pictures import Alteration
 from tasks.training.precision import resolved_precision, with_precision
 from tasks.training.task import Task
 from tasks.training.trained import facts_of
-from tasks.training.trainer import accumulate, build_trainer, drop_incomplete_step
+from tasks.training.trainer import build_trainer
 from tasks.training.unreadable import UnreadableLimit
 
 _LOADING = [field.name for field in fields(Loading)]
@@ -148,13 +153,16 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
     if task.protocol is None:  # robustness counts by itself, a condition at a time
         callbacks.append(UnreadableLimit(data))
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
-    lowered = None
+    notes = []
     if config.mode == "fit":
-        lowered = data.fit_batches(trainer.world_size, is_explicit("dataset.batch_size"))
+        notes.append(data.fit_batches(trainer.world_size, is_explicit("dataset.batch_size")))
     accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
-    if config.mode == "fit" and task.optimization.positions == "released":
-        drop_incomplete_step(trainer, data.train_batch_count(trainer.world_size))
-    return Job(task, data, trainer, config.ckpt, [lowered] if lowered else [])
+    if config.mode == "fit":
+        batches = data.train_batch_count(trainer.world_size)
+        if task.optimization.as_released:
+            notes.append(drop_incomplete_step(trainer, batches))
+        check_validation_interval(trainer, batches)
+    return Job(task, data, trainer, config.ckpt, [note for note in notes if note])
 
 
 def _build_backbone(settings: dict[str, Any], compiled: bool) -> dcls.Backbone:

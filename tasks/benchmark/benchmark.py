@@ -1,4 +1,4 @@
-"""The course of a benchmark: prepare every case, time all of them by turns, sum up."""
+"""The course of a benchmark: prepare every case, time all of them interleaved, sum up."""
 
 import warnings
 from collections.abc import Iterator
@@ -175,7 +175,7 @@ class Benchmark:
 
     def _time(self) -> None:
         seconds = self.settings.seconds * len(self._steps)
-        print_line(f"timing {len(self._steps)} cases by turns, about {seconds:.0f} s")
+        print_line(f"timing {len(self._steps)} cases interleaved, about {seconds:.0f} s")
 
         def tell(share: float) -> None:
             self._status = f"timing, {100 * share:.0f} % of about {seconds:.3g} s"

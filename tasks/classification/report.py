@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tasks.classification.pictures import Mistake, class_table, mistakes_picture
 from tasks.reporting.calibration import ConfidenceBins
 from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
+from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Section
 from tasks.reporting.reliability import reliability_picture
 
@@ -34,15 +35,16 @@ class TestSummary:
 def report_sections(summary: TestSummary) -> list[Section]:
     """Confusions, classes, calibration and the worst predictions."""
     names, counts = summary.class_names, summary.confusion
+    drawn = drawable_names(names)
     sections = [
         Section(
             "Confusion matrix",
             tables=[confused_pairs(counts, names)] if len(names) > MOST_NUMBERED else [],
-            pictures=[confusion_picture(counts, names)],
+            pictures=[confusion_picture(counts, drawn)],
         ),
         Section("Per class", tables=[class_table(counts, names)]),
     ]
-    mistakes = [_mistake(item, summary) for item in summary.worst]
+    mistakes = [_mistake(item, drawn) for item in summary.worst]
     if mistakes:
         sections.append(Section("Worst predictions", pictures=[mistakes_picture(mistakes)]))
     else:
@@ -51,10 +53,10 @@ def report_sections(summary: TestSummary) -> list[Section]:
     return sections
 
 
-def _mistake(item: dict[str, Any], summary: TestSummary) -> Mistake:
+def _mistake(item: dict[str, Any], names: Sequence[str]) -> Mistake:
     return Mistake(
         pixels=item["image"].numpy(),
-        truth=summary.class_names[item["label"]],
-        predicted=summary.class_names[item["predicted"]],
+        truth=names[item["label"]],
+        predicted=names[item["predicted"]],
         confidence=item["confidence"],
     )

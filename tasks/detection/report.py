@@ -14,6 +14,7 @@ from tasks.detection.pictures.examples import Example
 from tasks.detection.pictures.gallery import examples_picture
 from tasks.detection.scoring.figures import NAMES, Figures
 from tasks.detection.scoring.mistakes import COUNTED_FROM, KINDS, Mistakes
+from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Section, Table
 from tasks.reporting.palette import Palette
 
@@ -52,12 +53,13 @@ class TestSummary:
 def report_sections(summary: TestSummary) -> list[Section]:
     """Examples, figures, curves and mistakes."""
     names, figures = summary.class_names, summary.figures
+    drawn_names = drawable_names(names)
     sections = []
     if summary.examples:
-        picture = examples_picture(summary.examples, summary.palette, names)
+        picture = examples_picture(summary.examples, summary.palette, drawn_names)
         sections.append(Section("Examples", pictures=[picture]))
     drawn = {kind: found for kind, found in figures.items() if not isnan(found.ap)}
-    curves = [precision_recall_picture(found, names, kind) for kind, found in drawn.items()]
+    curves = [precision_recall_picture(found, drawn_names, kind) for kind, found in drawn.items()]
     return [
         *sections,
         Section("Figures", tables=[_figure_table(figures)]),
@@ -65,7 +67,7 @@ def report_sections(summary: TestSummary) -> list[Section]:
         Section(
             "Per class",
             tables=[_class_table(figures, names)],
-            pictures=[class_ap_picture(drawn, names)] if drawn else [],
+            pictures=[class_ap_picture(drawn, drawn_names)] if drawn else [],
         ),
         Section(
             "Mistakes",

@@ -54,10 +54,18 @@ class DetRecipe:
                 f"dataset.recipe.resize={list(self.resize)} must hold the longest and the shortest "
                 "side in pixels, such as [1333,800], or be null."
             )
-        if self.resize is not None and self.jitter is None and not self.scales:
+        if self.resize is None or self.jitter is not None:
+            return  # what follows is not used
+        if not self.scales:
             raise SettingError(
                 "dataset.recipe.scales is empty. Give the shortest sides of training pictures, "
                 "such as [480,640,800], or dataset.recipe.resize=null."
+            )
+        if self.crop is not None and not self.crop_scales:
+            raise SettingError(
+                f"dataset.recipe.crop={list(self.crop)} needs dataset.recipe.crop_scales, the "
+                "shortest sides before the crop, such as [400,500,600]; or set "
+                "dataset.recipe.crop=null."
             )
 
 

@@ -1,7 +1,6 @@
 """How pictures look, and how a drawn figure becomes PNG bytes."""
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
+
+from tasks.reporting.fonts import MAIN, drawable, dress
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -19,7 +21,7 @@ DPI = 160
 MOST_BARS = 40
 """Beyond so many classes, only the best and the worst ones are drawn."""
 _STYLE: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": MAIN,
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,  # a class may be called "$5 note"
@@ -67,11 +69,10 @@ def inch_canvas(width: float, height: float) -> tuple[Figure, Axes]:
 @styled
 def as_png(figure: Figure, dpi: int = DPI) -> bytes:
     """The figure as PNG bytes; the same figure always gives the same bytes."""
+    for text in figure.findobj(Text):
+        dress(text)
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # names in other scripts appear as boxes in pictures; tables show them right
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -85,8 +86,8 @@ def bare(axes: Axes) -> None:
 
 
 def short(name: str, length: int = 22) -> str:
-    """A name cut to `length` signs, on one line."""
-    name = " ".join(name.split())
+    """A name cut to `length` characters, on one line, as installed fonts can draw it."""
+    name = drawable(" ".join(name.split()))
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 

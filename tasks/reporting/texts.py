@@ -1,11 +1,11 @@
 """Texts that must not be wider than their place."""
 
-import warnings
 from typing import Literal
 
 from matplotlib.axes import Axes
 
 from tasks.reporting.drawing import styled
+from tasks.reporting.fonts import drawable, dress
 
 _LONGEST_TAIL = 7
 
@@ -22,7 +22,7 @@ def fitted(axes: Axes, text: str, width: float, size: float, weight: Weight = "n
         size: of the font, in points.
         weight: of the font.
     """
-    text = " ".join(text.split())
+    text = drawable(" ".join(text.split()))
     if text_width(axes, text, size, weight) <= width:
         return text
     head, _, tail = text.rpartition(" ")
@@ -42,8 +42,7 @@ def fitted(axes: Axes, text: str, width: float, size: float, weight: Weight = "n
 def text_width(axes: Axes, text: str, size: float, weight: Weight = "normal") -> float:
     """In inches."""
     drawn = axes.text(0, 0, text, fontsize=size, fontweight=weight)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        width = drawn.get_window_extent().width
+    dress(drawn)
+    width = drawn.get_window_extent().width
     drawn.remove()
     return float(width) / float(axes.figure.dpi)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from tasks.reporting.confusion import confused_pairs, confusion_picture
+from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Section
 from tasks.segmentation.examples import Example
 from tasks.segmentation.pictures import class_table, examples_picture, iou_picture
@@ -38,22 +39,23 @@ class TestSummary:
 def report_sections(summary: TestSummary) -> list[Section]:
     """Examples, classes and confusions."""
     names, counts = summary.class_names, summary.counts
+    drawn = drawable_names(names)
     found = figures(torch.from_numpy(counts))
     iou, accuracy = found.iou.numpy(), found.accuracy.numpy()
     sections = []
     if summary.examples:
-        picture = examples_picture(summary.examples, summary.palette, names)
+        picture = examples_picture(summary.examples, summary.palette, drawn)
         sections.append(Section("Examples", pictures=[picture]))
     return [
         *sections,
         Section(
             "Per class",
             tables=[class_table(counts, iou, accuracy, names)],
-            pictures=[iou_picture(iou, names)],
+            pictures=[iou_picture(iou, drawn)],
         ),
         Section(
             "Confusions",
             tables=[confused_pairs(counts, names, _WORST_PAIRS, "pixels")],
-            pictures=[confusion_picture(counts, names, "pixels")],
+            pictures=[confusion_picture(counts, drawn, "pixels")],
         ),
     ]

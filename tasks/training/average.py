@@ -1,91 +1,91 @@
-"""The exponential moving average of a run's weights (setting `optim.ema_decay`)."""
+"""The exponential moving average of the weights."""
 
+# ruff: noqa: ARG002 - signatures of hooks
+
+from collections import Counter
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+Pair = tuple[Tensor, Tensor]
+"""A tensor of the average, and the one of the model that it follows."""
 
-class ExponentialAverage(EMAWeightAveraging):
+
+class ExponentialAverage(WeightAveraging):
     """Exponential moving average of the weights, validated and saved in place of the raw ones.
 
-    Lightning's callback swaps in its copy even before any update went into it; this one leaves the
-    raw weights alone until the average has started. Integer buffers are copied, not averaged. In a
+    Each optimizer step updates it: average = decay * average + (1 - decay) * weights. Weights and
+    float buffers that are saved (statistics of batch norm) are averaged, integers are copied. In a
     checkpoint `state_dict` is the average and `current_model_state` the raw weights.
 
     Args:
-        decay: share of the average that is kept in an update.
-        as_released: as in the code that trained the released weights (timm's first `ModelEma`):
-            the average begins with the initial weights instead of those after the first step; it
-            is taken before positions are clamped; and of positions that the blocks of a stage
-            share, it is taken once for each block. Otherwise once, after the clamp.
-        **options: of Lightning's callback.
+        decay: how much of itself the average keeps in an update.
+        as_released: False: the average begins as the weights after the first step, and is updated
+            after positions were clamped, every tensor once. True: as in the authors' training
+            code, which calls `timm.utils.ModelEma` before it clamps: the average begins as the
+            initial weights, and is updated once per name in the `state_dict`, so that positions
+            shared by n blocks are averaged n times a step.
     """
 
-    def __init__(self, decay: float, as_released: bool = False, **options: Any) -> None:
-        super().__init__(decay=decay, **options)
-        self._decay = decay
-        self._as_released = as_released
-        self._after_step: RemovableHandle | None = None
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make the average where the weights will be.
-
-        Lightning copies them before it moves the model to its device: the average would stay
-        behind, and all weights would travel to it after every step.
-        """
-        super().setup(trainer, pl_module, stage)
-        if stage == "fit" and self._average_model is not None:
-            self._average_model.to(trainer.strategy.root_device)
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """As released, update with each step of the optimizer, before the clamp that follows."""
-        if not self._as_released:
-            return
-
-        def update(*_: Any) -> None:
-            self._update_every_entry(pl_module)
-
-        self._after_step = trainer.optimizers[0].register_step_post_hook(update)
+    def __init__(self, decay: float, as_released: bool = False) -> None:
+        # On the CPU, so that no step waits for the device to read the number of updates.
+        super().__init__(device="cpu")
+        self.decay = decay
+        self.as_released = as_released
+        self._hook: RemovableHandle | None = None
 
     @property
     def started(self) -> bool:
         """Whether at least one update went into the average."""
         return self._average_model is not None and bool(self._average_model.n_averaged > 0)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
-    ) -> None:
-        """Update the average, and keep counters such as those of batch norm exact."""
-        if self._as_released:
-            self._latest_update_step = trainer.global_step
-        else:
-            super().on_train_batch_end(trainer, pl_module, *args)
-        if self._average_model is not None and self.started:
-            pairs = zip(self._average_model.module.buffers(), pl_module.buffers(), strict=True)
-            for average, current in pairs:
-                if not average.is_floating_point():
-                    average.copy_(current)
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Copy the model to the device that it will be trained on."""
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            self._average_model.module.to(trainer.strategy.root_device)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin with the weights that training starts from, the same in all processes."""
+        if not self.started:
+            for average, current in self._pairs(pl_module):
+                average.copy_(current)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Have the optimizer call for an update as soon as it has stepped, before any clamp."""
+
+        def update(*_: Any) -> None:
+            self._update(pl_module, trainer.global_step + 1)  # counted once the step is over
+
+        if self.as_released:
+            self._hook = trainer.optimizers[0].register_step_post_hook(update)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Update after a step; also after one that the gradient scaler of 16-mixed left out."""
+        if trainer.global_step > self._latest_update_step:
+            self._update(pl_module, trainer.global_step)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate the average, once there is one."""
         if self.started:
-            super().on_validation_epoch_start(trainer, pl_module)
+            self._swap(pl_module)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on training the raw weights."""
         if self.started:
-            super().on_validation_epoch_end(trainer, pl_module)
+            self._swap(pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the average in the model."""
-        if self._after_step is not None:
-            self._after_step.remove()
-            self._after_step = None
+        if self._hook is not None:
+            self._hook.remove()
         if self.started:
-            super().on_train_end(trainer, pl_module)
+            for average, current in self._pairs(pl_module):
+                current.copy_(average)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -95,11 +95,45 @@ class ExponentialAverage(EMAWeightAveraging):
             super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
     @torch.no_grad()
-    def _update_every_entry(self, pl_module: L.LightningModule) -> None:
-        """Update every entry of the state dict: a shared tensor once under each of its names."""
+    def _update(self, model: nn.Module, step: int) -> None:
         assert self._average_model is not None
-        current = pl_module.state_dict()
-        for name, average in self._average_model.module.state_dict().items():
-            if average.is_floating_point():
-                average.copy_(average * self._decay + (1.0 - self._decay) * current[name])
+        begins = not self.started and not self.as_released
+        rounds = self._rounds(model)
+        for pairs in rounds if self.as_released else rounds[:1]:
+            averaged = []
+            for average, current in pairs:
+                if begins or not average.is_floating_point():
+                    average.copy_(current)
+                else:
+                    averaged.append((average, current))
+            if averaged:
+                averages, currents = (list(tensors) for tensors in zip(*averaged, strict=True))
+                torch._foreach_mul_(averages, self.decay)
+                torch._foreach_add_(averages, torch._foreach_mul(currents, 1 - self.decay))
         self._average_model.n_averaged += 1
+        self._latest_update_step = step
+
+    def _swap(self, model: nn.Module) -> None:
+        for average, current in self._pairs(model):
+            kept = average.clone()
+            average.copy_(current)
+            current.copy_(kept)
+
+    def _pairs(self, model: nn.Module) -> list[Pair]:
+        """What a checkpoint holds, every tensor once."""
+        return self._rounds(model)[0]
+
+    def _rounds(self, model: nn.Module) -> list[list[Pair]]:
+        """Every tensor once, then those that have a second name once more, and so on."""
+        assert self._average_model is not None
+        averages = self._average_model.module.state_dict(keep_vars=True)
+        currents = model.state_dict(keep_vars=True)
+        names: Counter[int] = Counter()
+        rounds: list[list[Pair]] = [[]]
+        for name, average in averages.items():
+            number = names[id(average)]
+            names[id(average)] += 1
+            if number == len(rounds):
+                rounds.append([])
+            rounds[number].append((average.detach(), currents[name].detach()))
+        return rounds

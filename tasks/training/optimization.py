@@ -11,12 +11,14 @@ from dcls.positions import ParameterRole, parameter_roles
 from tasks.errors import SettingError, TrainingError
 
 PositionRecipe = Literal["intended", "released"]
-"""`intended`: positions learn at five times the rate and are clamped, in every task.
-`released`: as the authors' code does it. There layer decay loses the factor five and only
-classification clamps; the average of weights begins with the initial ones, is taken before the
-clamp, and of shared positions once per block (`tasks.training.average`); batches at the end of an
-epoch that do not fill an optimizer step are left out. In both, gradients are clipped only if
-`trainer.gradient_clip_val` says so."""
+"""How positions are trained, and in the same words the run around them.
+
+`intended`: positions learn at five times the rate and are clamped, in every task; an average of the
+weights takes every tensor once, after the clamp; the last step of an epoch takes the batches that
+remain. `released`: as the authors' code does it: layer decay loses the factor five, only
+classification clamps, the average is that of `ExponentialAverage(as_released=True)`, and batches
+that do not fill a step are left out. Gradients are clipped as `trainer.gradient_clip_val` says in
+both; the released runs did not clip."""
 
 
 Fused = Literal["auto"] | bool
@@ -55,6 +57,11 @@ class Optimization:
     repulsion_start_epoch: int | None
     ema_decay: float | None
     fused: Fused = "auto"
+
+    @property
+    def as_released(self) -> bool:
+        """Whether training follows the authors' code to the letter (see `PositionRecipe`)."""
+        return self.positions == "released"
 
     def __post_init__(self) -> None:
         if self.positions not in ("intended", "released"):
@@ -153,7 +160,7 @@ def _check_positions_found(model: nn.Module, roles: Mapping[str, ParameterRole])
 
 
 def _loses_role(optimization: Optimization) -> bool:
-    return optimization.positions == "released" and optimization.layer_decay < 1
+    return optimization.as_released and optimization.layer_decay < 1
 
 
 def _assert_each_once(model: nn.Module, groups: list[dict[str, Any]]) -> None:

@@ -41,7 +41,7 @@ class Pixels(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Pixels":
-        # Pixels become of the network's type only once they are normalised, lest they be rounded.
+        # Converted only after normalisation: float64 networks must not see rounded pixels.
         cast(Any, super())._apply(fn, recurse)
         self._dtype = fn(torch.empty(0, dtype=self._dtype)).dtype
         for name, values in self._exact.items():

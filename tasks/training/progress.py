@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.progress import Clock, Progress, joined, left_text
+from tasks.training.accumulation import steps_per_epoch
 from tasks.training.callbacks import group_rates
 from tasks.training.loaders import TaskData
 
@@ -27,9 +28,9 @@ class OpeningLine(Callback):
 
 def opening_line(trainer: L.Trainer, batch_size: int) -> str:
     """Epochs, steps and images per step of a training that begins."""
-    batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
-    per_epoch = -(-batches // accumulated)
-    images = _count(batch_size * accumulated * trainer.world_size, "image")
+    per_epoch = steps_per_epoch(trainer)
+    per_step = batch_size * trainer.accumulate_grad_batches * trainer.world_size
+    images = _count(per_step, "image")
     epoch = f"{_count(per_epoch, 'step')} of {images}"
     if trainer.max_steps != -1:
         length = f"{_count(trainer.max_steps, 'step')}, an epoch has {epoch}"

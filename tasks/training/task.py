@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -17,6 +16,7 @@ from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
 from tasks.errors import SettingError
 from tasks.reporting.page import Section, Table
+from tasks.training.accumulation import steps_per_epoch
 from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
 from tasks.training.pictures import RgbPicture
 from tasks.training.schedule import schedule
@@ -186,9 +186,9 @@ class Task(L.LightningModule):
         self.log_dict(values, prog_bar=True)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then clamp: any average of the weights taken afterwards lies within bounds."""
+        """Step, then clamp."""
         super().optimizer_step(*args, **kwargs)
-        if self.optimization.positions == "intended" or self.clamps_as_released:
+        if not self.optimization.as_released or self.clamps_as_released:
             clamp_positions(self)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -207,9 +207,7 @@ class Task(L.LightningModule):
     def _schedule(self) -> Callable[[int], float]:
         self.trainer.fit_loop.setup_data()  # or a run of max_steps would not know its batches
         total = int(self.trainer.estimated_stepping_batches)
-        # the last step of an epoch may have fewer batches than the others
-        per_epoch = ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        return schedule(self.optimization, total, per_epoch)
+        return schedule(self.optimization, total, steps_per_epoch(self.trainer))
 
     def _layer_ids(self) -> dict[str, int]:
         if self.optimization.layer_decay == 1:

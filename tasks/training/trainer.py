@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from tasks.errors import SettingError
+from tasks.training.accumulation import ValidationInterval
 from tasks.training.average import ExponentialAverage
 from tasks.training.callbacks import (
     LONGEST_INTERVAL,
@@ -49,6 +50,8 @@ def build_trainer(
     arguments = settings | {"sync_batchnorm": sync}
     arguments |= precision_arguments(precision, settings["accelerator"])
     built_in = _built_in(task, folder)
+    if isinstance(settings["val_check_interval"], int):
+        built_in.append(ValidationInterval(settings["val_check_interval"]))
     if settings["log_every_n_steps"] == "auto":
         built_in.append(LogInterval())
         arguments |= {"log_every_n_steps": LONGEST_INTERVAL}  # until the steps are known
@@ -74,59 +77,17 @@ def build_trainer(
 
 def _built_in(task: Task, folder: Path) -> list[Callback]:
     """What every run has, in the order in which it acts."""
+    optimization = task.optimization
     callbacks = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
     callbacks += [RateLogger(), PositionRecorder()]
-    settings = task.optimization
-    if settings.ema_decay is not None:
-        callbacks.append(ExponentialAverage(settings.ema_decay, settings.positions == "released"))
+    if optimization.ema_decay is not None:
+        callbacks.append(ExponentialAverage(optimization.ema_decay, optimization.as_released))
     return [*callbacks, FiniteLoss(), FiniteOutputs(), FiniteWeights()]  # these see the average too
 
 
 def watched() -> bool:
     """Whether somebody sees the output as it comes: then there is a bar, otherwise lines."""
     return sys.stdout.isatty()
-
-
-def accumulate(trainer: L.Trainer, total: int | None, batch_size: int) -> None:
-    """Set the batches of an optimizer step, and count validation's interval in such steps.
-
-    Args:
-        trainer: its number of processes counts.
-        total: samples per optimizer step over all processes; None: as many batches as the
-            trainer was told to accumulate.
-        batch_size: samples per batch and process.
-
-    Raises:
-        SettingError: if the total is no multiple of what one step of all processes holds.
-    """
-    processes = trainer.world_size
-    if total is not None:
-        if total % (batch_size * processes):
-            raise SettingError(
-                f"optim.total_batch_size={total} is no multiple of dataset.batch_size="
-                f"{batch_size} x {processes} process(es). Choose a batch size that divides "
-                f"{total // processes}, or optim.total_batch_size=null."
-            )
-        trainer.accumulate_grad_batches = total // (batch_size * processes)
-    interval = trainer.val_check_interval
-    if isinstance(interval, int):  # Lightning counts batches
-        trainer.val_check_interval = interval * trainer.accumulate_grad_batches
-
-
-def drop_incomplete_step(trainer: L.Trainer, batches: int) -> None:
-    """Leave out the batches at the end of an epoch that do not fill an optimizer step.
-
-    As in the code of the released weights; otherwise they make a step of their own.
-
-    Args:
-        trainer: knows how many batches make a step.
-        batches: of an epoch, per process.
-    """
-    limit = trainer.limit_train_batches
-    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    rest = used % trainer.accumulate_grad_batches
-    if rest and rest < used:
-        trainer.limit_train_batches = used - rest
 
 
 def _quiet() -> None:

@@ -134,7 +134,7 @@ class Training(Callback):
         self.batches += 1
 
     def on_before_zero_grad(self, trainer, task, optimizer):
-        names = {id(p): name for name, p in task.named_parameters()}
+        names = {id(p): name.removeprefix("network.") for name, p in task.named_parameters()}
         self.rates.append(
             {names[id(p)]: g["lr"] for g in optimizer.param_groups for p in g["params"]}
         )

@@ -5,6 +5,8 @@ from unittest.mock import patch
 from builds import with_settings
 
 import dcls.depthwise
+from effects.models import DETECTOR, MIRRORED, SLIDING, VIEWS
+from effects.probes import with_masks
 from effects.rows import Effect, Elsewhere
 from tasks.benchmark import timing
 from tasks.build_benchmark import build_benchmark
@@ -36,6 +38,13 @@ TOP = {
     "name": Elsewhere("test_every_setting.py::test_a_run_lies_where_it_is_told_under_its_name"),
     "runs": Elsewhere("test_every_setting.py::test_a_run_lies_where_it_is_told_under_its_name"),
     "run_dir": Elsewhere("test_run.py::test_a_run_folder_is_never_overwritten"),
+    "detector": (DETECTOR, Effect("faster_rcnn", with_masks, expected=False, tasks=("det",))),
+    "figures": Elsewhere(
+        "test_det_run.py::test_fit_on_shapes_leaves_figures_pictures_and_detections",
+        "figures=true",
+    ),
+    "eval": SLIDING,
+    "tta": (MIRRORED, VIEWS),
     "corruption": Effect("fog/5", corrupted_image, tasks=("cls", "seg", "det")),
     "profile": Effect("imagenet-c", corrupted_image, base={"corruption": "fog/3"}),
     "corruptions": Elsewhere(

@@ -11,6 +11,7 @@ from effects.probes import (
     images,
     labels,
     sides,
+    spares_a_fifth,
     stem,
     unreadable,
     workers,
@@ -56,14 +57,19 @@ LOADING = {
     "dataset.workers": Effect(1, workers, expected={1}),
     "dataset.on_corrupt": Effect("error", unreadable, expected="an error"),
 }
-FILES = {**LOADING, "dataset.root": Refused("nowhere", "nowhere")}
+UNREADABLE = Effect(0.5, spares_a_fifth, expected=True)
+FILES = {
+    **LOADING,
+    "dataset.root": Refused("nowhere", "nowhere"),
+    "dataset.max_unreadable": UNREADABLE,
+}
 SKIPPED = Effect("skip", unreadable, expected=["unreadable"])
 DRAWN = {
     **LOADING,
     "dataset.on_corrupt": SKIPPED,
     "dataset.level": Effect("hard", image("train")),
     "dataset.seed": Effect(5, image("train")),
-    "dataset.stem_stride": NEW_STEM,
+    "dataset.hints.stem_stride": NEW_STEM,
     "dataset.counts.train": Effect(17, count("train"), expected=17),
     "dataset.counts.val": Effect(5, count("val"), expected=5),
     "dataset.counts.test": Effect(6, count("test"), expected=6),
@@ -82,7 +88,6 @@ RATE = Effect(
 )
 
 HINTED = {
-    "dataset.side": Effect(48, sides("val"), expected=[(48, 48)]),
     "dataset.hints.channels": replace(CHANNELS, base=from_hint("channels")),
     "dataset.hints.width": replace(WIDTH, base=from_hint("width")),
     "dataset.hints.proposals": replace(PROPOSALS, base={**ONE_IMAGE, **from_hint("proposals")}),
@@ -97,7 +102,7 @@ SHAPES = {
         **DRAWN,
         **DET_RECIPE,
         **HINTED,
-        "dataset.image_size": HINTED["dataset.side"],
+        "dataset.image_size": Effect(48, sides("val"), expected=[(48, 48)]),
         "dataset.objects": OBJECTS,
         "dataset.hints.lr": RATE,
     },
@@ -110,7 +115,7 @@ CLS_FILES = {
         **FILES,
         **ENLARGED,
         "dataset.on_corrupt": SKIPPED,
-        "dataset.stem_stride": NEW_STEM,
+        "dataset.hints.stem_stride": NEW_STEM,
         "dataset.val_count": Effect(6, count("val"), expected=6),
         "dataset.split_seed": Effect(1, image("val")),
     },
@@ -170,6 +175,7 @@ SETS = {
     "name": LOADING["dataset.name"],
     "tasks": LOADING["dataset.tasks"],
     "root": Refused("nowhere", "nowhere"),
+    "max_unreadable": UNREADABLE,
     **{
         f"paths.{key}": Refused("nowhere", f"dataset.paths.{key}=nowhere")
         for key in ("val", "c", "a", "r", "sketch", "v2", "c_bar")
@@ -181,7 +187,6 @@ SETS = {
         "test_robustness_published.py::test_an_unreadable_picture_is_an_error_if_so_wished"
     ),
     "image_size": Effect(48, lambda case: {len(one) for one in set_images(case)}, expected={48}),
-    "recipe.image_size": Effect(48, lambda case: {len(i) for i in set_images(case)}, {48}),
     "recipe.crop_fraction": Effect(0.5, set_images),
     "recipe.interpolation": Effect("bilinear", set_images),
     "recipe.resize_corrupted": Effect(True, set_images),

@@ -22,6 +22,14 @@ def shapes_in_test(case):
     return [tuple(one.shape) for one in case.inputs("test")]
 
 
+def auxiliary_head(case):
+    return type(case.task.segmenter.auxiliary_head).__name__
+
+
+def has_classifier_weights(case):
+    return bool(case.task.segmenter.decode_head.conv_seg.weight.any())
+
+
 MONITOR = Effect("val/chosen", monitors, expected={"val/chosen"})
 CLS = {
     "task._target_": Refused("effects.nothing.Here", "effects.nothing.Here"),
@@ -42,7 +50,7 @@ CLS = {
 }
 
 WINDOWS = {
-    "task.inference.mode": "slide",
+    "eval": "slide",
     "task.inference.crop": 16,
     "task.inference.stride": 16,
     "task.inference.window_batch": 1,
@@ -52,15 +60,24 @@ WINDOWS = {
 SLIDING = Effect(
     "slide",
     shapes_in_test,
+    tasks=("seg",),
     expected=[(1, 3, 16, 16)] * 4,
-    base={key: value for key, value in WINDOWS.items() if key != "task.inference.mode"},
+    base={key: value for key, value in WINDOWS.items() if key != "eval"},
 )
 MIRRORED = Effect(
     "flip",
     shapes_in_test,
+    tasks=("seg",),
     expected=[(1, 3, 32, 32)] * 2,
     base={"dataset.counts.test": 1},
 )
+VIEWS = Effect(
+    "ms_flip",
+    lambda case: len(case.batch("val")["scenes"][0]["views"]),
+    expected=6,
+    tasks=("seg",),
+)
+"""What the data set makes of the same setting."""
 SEG = {
     "task._target_": CLS["task._target_"],
     "task.name": NAMED,
@@ -68,45 +85,42 @@ SEG = {
     "task.features": Effect(False, lambda case: case.backbone.has_stage_norms, expected=False),
     "task.monitor": MONITOR,
     "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),
-    "eval": SLIDING,
-    "tta": MIRRORED,
-    "task.inference.mode": SLIDING,
-    "task.inference.tta": MIRRORED,
     "task.inference.crop": Effect(32, shapes_in_test, expected=[(1, 3, 32, 32)], base=WINDOWS),
     "task.inference.stride": Effect(8, shapes_in_test, expected=[(1, 3, 16, 16)] * 9, base=WINDOWS),
     "task.inference.window_batch": Effect(
         2, shapes_in_test, expected=[(2, 3, 16, 16)] * 2, base=WINDOWS
     ),
     "task.decode_head.type": Effect(
-        "FCNHead", lambda case: type(case.task.decode_head).__name__, expected="FCNHead"
+        "FCNHead", lambda case: type(case.task.segmenter.decode_head).__name__, expected="FCNHead"
     ),
     "task.decode_head.channels": Effect(
-        12, lambda case: case.task.decode_head.conv_seg.in_channels, expected=12
+        12, lambda case: case.task.segmenter.decode_head.conv_seg.in_channels, expected=12
     ),
-    "task.auxiliary_head.type": Effect(
-        "PSPHead", lambda case: type(case.task.auxiliary_head).__name__, expected="PSPHead"
-    ),
+    "task.auxiliary_head.type": Effect("PSPHead", auxiliary_head, expected="PSPHead"),
     "task.auxiliary_head.channels": Effect(
-        12, lambda case: case.task.auxiliary_head.conv_seg.in_channels, expected=12
+        12, lambda case: case.task.segmenter.auxiliary_head.conv_seg.in_channels, expected=12
     ),
-    "task.classifier_std": Effect(
-        0.0, lambda case: bool(case.task.decode_head.conv_seg.weight.any()), expected=False
-    ),
+    "task.classifier_std": Effect(0.0, has_classifier_weights, expected=False),
 }
 
 
 def parts(case):
-    """What a detector is made of: its box heads, and whether it has masks."""
-    names = {name for name, _ in case.task.named_modules()}
-    heads = sum(f"roi_head.bbox_head.{i}" in names for i in range(3)) or 1
-    return heads, any("mask_head" in name for name in names)
+    """What a detector is made of: its box heads and its mask heads."""
+    head = case.task.detector.roi_head
+    return len(head.box_heads), len(head.mask_heads)
+
+
+def channels(case):
+    """Channels of the pyramid's maps."""
+    parts = case.task.detector.neck.modules()
+    return {part.out_channels for part in parts if hasattr(part, "out_channels")}
 
 
 def regions(stage):
     """How many regions of one image the box head is given in a step of a stage."""
 
     def probe(case):
-        with case.watching(case.task.roi_head.bbox_head.shared_fcs[0]) as seen:
+        with case.watching(case.task.detector.roi_head.bbox_head.shared_fcs[0]) as seen:
             case.step(stage)
         return len(seen[0])
 
@@ -114,14 +128,10 @@ def regions(stage):
 
 
 ONE_IMAGE = {"dataset.batch_size": 1}
-DETECTOR = Effect("cascade_mask_rcnn", parts, expected=(3, True))
-CHANNELS = Effect(
-    12,
-    lambda case: {m.out_channels for m in case.task.neck.modules() if hasattr(m, "stride")},
-    {12},
-)
+DETECTOR = Effect("cascade_mask_rcnn", parts, expected=(3, 3), tasks=("det",))
+CHANNELS = Effect(12, channels, expected={12})
 WIDTH = Effect(
-    24, lambda case: case.task.roi_head.bbox_head.shared_fcs[0].out_features, expected=24
+    24, lambda case: case.task.detector.roi_head.bbox_head.shared_fcs[0].out_features, expected=24
 )
 PROPOSALS = Effect(10, regions("test"), expected=10, base=ONE_IMAGE)
 SAMPLES = Effect(6, regions("train"), expected=6, base=ONE_IMAGE)
@@ -132,8 +142,6 @@ DET = {
     "task.features": Effect(False, lambda case: case.backbone.has_stage_norms, expected=False),
     "task.monitor": MONITOR,
     "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),
-    "detector": DETECTOR,
-    "task.detector": DETECTOR,
     "task.channels": CHANNELS,
     "task.width": WIDTH,
     "task.proposals": PROPOSALS,

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tasks.detection.transforms import as_content
 from tasks.errors import DatasetError
+from tasks.training.unreadable import check_readable
 
 
 def image(split):
@@ -59,6 +60,15 @@ def unreadable(case):
             return list(samples[0])
         except DatasetError:
             return "an error"
+
+
+def spares_a_fifth(case):
+    """Whether a split of which a fifth cannot be read is used all the same."""
+    try:
+        check_readable([f"{i}.png" for i in range(4)], 20, "a split", case.data.loading)
+    except DatasetError:
+        return False
+    return True
 
 
 def labels(split):

@@ -11,7 +11,6 @@ from effects.probes import (
     pil,
     sides,
     smallest_and_largest,
-    with_masks,
 )
 from effects.rows import Effect
 
@@ -28,13 +27,11 @@ PLAIN = {
     "dataset.recipe.crop_padding": 0,
     "dataset.recipe.flip": 0.0,
 }
-SMALL = Effect(24, sides("train", "val"), expected=[(24, 24)] * 2)
 
 
 CLS_RECIPE = {
     **MOMENTS,
-    "dataset.image_size": SMALL,
-    "dataset.recipe.image_size": SMALL,
+    "dataset.image_size": Effect(24, sides("train", "val"), expected=[(24, 24)] * 2),
     "dataset.recipe.crop_fraction": Effect(0.5, image("val")),
     "dataset.recipe.interpolation": (
         Effect("bicubic", image("val"), base={"dataset.recipe.interpolation": "bilinear"}),
@@ -62,7 +59,6 @@ ENLARGED = {
 SEG_RECIPE = {
     **MOMENTS,
     "dataset.image_size": Effect(48, sides("train"), expected=[(48, 48)]),
-    "dataset.recipe.image_size": Effect(48, sides("train"), expected=[(48, 48)]),
     "dataset.recipe.resize": Effect([128, 64], sides("val")),
     "dataset.recipe.ratio_range": Effect(
         [0.3, 0.4],
@@ -90,9 +86,6 @@ SEG_RECIPE = {
         },
     ),
     "dataset.recipe.distort": Effect(True, image("train"), base={"dataset.recipe.distort": False}),
-    "dataset.recipe.tta": Effect(
-        "ms_flip", lambda case: len(case.batch("val")["scenes"][0]["views"]), expected=6
-    ),
 }
 
 
@@ -109,7 +102,6 @@ CROPPED = {**RESIZED, "dataset.recipe.crop": [16, 24]}
 
 DET_RECIPE = {
     **MOMENTS,
-    "dataset.detector": Effect("faster_rcnn", with_masks, expected=False),
     "dataset.recipe.resize": Effect([96, 72], sides("val"), base=RESIZED),
     "dataset.recipe.scales": Effect([40], smallest_and_largest, expected=(40, 40), base=RESIZED),
     "dataset.recipe.crop": Effect([16, 24], draws(picture_and_boxes), base=RESIZED),

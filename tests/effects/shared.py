@@ -92,6 +92,7 @@ OPTIM = {
     "optim.betas": Effect(
         [0.5, 0.6], lambda case: {g["betas"] for g in case.trained.groups}, expected={(0.5, 0.6)}
     ),
+    "optim.fused": Effect(True, lambda case: {g["fused"] for g in case.trained.groups}, {True}),
     "optim.eps": Effect(1e-3, lambda case: {g["eps"] for g in case.trained.groups}, {1e-3}),
     "optim.schedule": Effect(
         "constant", weight_rates, expected=[0.5] * 3, base={"optim.lr": 0.5}, tasks=ALL[:1]

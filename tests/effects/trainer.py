@@ -4,34 +4,28 @@ import csv
 from unittest.mock import patch
 
 import torch
-from builds import build
+from builds import build, with_settings
+from omegaconf import OmegaConf
 
+from effects.case import Case
 from effects.rows import Effect, Refused
 from effects.shared import ALL
-from tasks.build import build_job
+from tasks.training.trainer import build_trainer
 
 
 def trainer_arguments(name):
     """What Lightning's trainer is given, on a machine that has a GPU."""
 
     def probe(case):
-        given = {}
-
-        class Recorder:
-            world_size = 1
-            callbacks = ()
-
-            def __init__(self, **arguments):
-                given.update(arguments)
-
-        task, data = case.task, case.data
+        plain = Case(with_settings(case.config, {"trainer.accelerator": "cpu"}), case.folder)
+        settings = OmegaConf.to_container(case.config.trainer)
         with (
-            patch("lightning.Trainer", Recorder),
+            patch("lightning.Trainer") as trainer,
             patch("torch.cuda.is_available", lambda: True),
-            patch("torch.cuda.is_bf16_supported", lambda: True),
+            patch("torch.cuda.is_bf16_supported", lambda **_: True),
         ):
-            build_job(case.config, data, task, case.folder)
-        return given[name]
+            build_trainer(settings, plain.task, case.folder, [], [])
+        return trainer.call_args.kwargs[name]
 
     return probe
 

@@ -142,6 +142,18 @@ def test_coco_recipes_are_the_published_ones(name):
     }
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_recipes_of_published_figures_train_as_released_and_say_so(name):
+    header = (ROOT / f"experiment/{name}.yaml").read_text().partition("defaults:")[0]
+    recipe = composed(f"experiment={name}").optim.positions
+    assert (recipe == "released") is ("# Paper:" in header)
+    if recipe == "released":
+        assert "# Training: as released" in header
+        assert "optim.positions=intended" in header
+        other = composed(f"experiment={name}", "optim.positions=intended")
+        assert other.optim.positions == "intended"
+
+
 def test_detectors_are_the_published_ones():
     from tasks.detection.network.settings import PUBLISHED, sized
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from detection import DET_FILES, annotation, polygon, run_lengths, write_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tasks.detection.annotations.reading import image_truth, read_annotations
-from tasks.detection.records import ImageDetections
+from tasks.detection.pictures.examples import Examples
+from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.scoring.coco import coco_figures, coco_results
 
 HEIGHT, WIDTH, CLASSES = 48, 64, 2
@@ -181,6 +183,20 @@ def test_a_perfect_detector_that_stays_inside_the_image(tmp_path, boxes, score):
     results = json.loads(json.dumps(coco_results([one], [1], "bbox")))
     assert ap == pytest.approx(stats_of_file(path, results, "bbox")[0], abs=1e-6)
     assert ap == pytest.approx(score, abs=1e-3)
+
+
+def test_objects_that_reach_outside_are_drawn_inside_of_their_image():
+    """All images of the figure of examples share one canvas."""
+    boxes = np.array([[-20.0, 8, 20, 28], [50, 40, 90, 30]])
+    truth = ImageTruth(
+        1, (64, 64), boxes, np.zeros(2, int), np.zeros(2, bool), np.full(2, 400.0), None
+    )
+    none = np.zeros(0, np.float32)
+    found = ImageDetections(1, (64, 64), none.reshape(0, 4), none, np.zeros(0, int), None)
+    examples = Examples()
+    examples.add(0, lambda: torch.zeros(64, 64, 3, dtype=torch.uint8), truth, found)
+    drawn = examples.kept[0].truth.boxes
+    np.testing.assert_array_equal(drawn, [[0, 8, 20, 28], [50, 40, 64, 30]])
 
 
 def test_a_run_says_which_objects_count_though_no_detection_fits_them(run, tmp_path):

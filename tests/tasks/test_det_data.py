@@ -106,6 +106,9 @@ def test_recipes_that_cannot_work():
         recipe(resize=(0, 5))
     with pytest.raises(SettingError, match=r"dataset\.recipe\.scales is empty"):
         recipe(scales=())
+    with pytest.raises(SettingError, match=r"crop=\[40, 70\] needs dataset\.recipe\.crop_scales"):
+        recipe(crop_scales=())
+    recipe(crop_scales=(), jitter=64)  # in place of scales and crop
 
 
 def test_a_batch_is_padded_and_keeps_the_objects_of_each():

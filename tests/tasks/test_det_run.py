@@ -166,7 +166,7 @@ def test_what_was_mended_is_said(run, root):
     assert ended.code == 0, ended.err
     assert "1 object reaches outside its image" in ended.err
     assert "it is clipped" in ended.err
-    assert ended.results["notes"] == []  # of training, not of the score
+    assert not any("reaches outside" in note for note in ended.results["notes"])  # of the score
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 5), (5, 1000)])

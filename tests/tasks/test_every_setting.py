@@ -22,7 +22,6 @@ from effects.models import MODELS
 from effects.rows import NO_EXPECTATION, Effect, Elsewhere, Refused
 from effects.shared import BACKBONE, OPTIM
 from effects.trainer import OUTPUTS, TRAINER
-from robustness import without_drawing
 
 TABLE = {**COMMAND, **BACKBONE, **OPTIM, **TRAINER, **OUTPUTS}
 FOLDER = Path(__file__).parent
@@ -30,40 +29,41 @@ FOLDER = Path(__file__).parent
 
 def rows_of(kind):
     """The rows of a kind: composition, leaf, row."""
-    listed = [(row_task, leaf, row) for leaf, row in TABLE.items() for row_task in tasks_of(row)]
-    for where, rows in {**{t: MODELS[t] for t in TINY_TASKS}, **DATASETS}.items():
-        listed += [(where, leaf, row) for leaf, row in rows.items()]
+    listed = [
+        (task, leaf, row)
+        for leaf, rows in TABLE.items()
+        for row in each(rows)
+        for task in getattr(row, "tasks", ("cls",))
+    ]
+    for where, table in {**{task: MODELS[task] for task in TINY_TASKS}, **DATASETS}.items():
+        listed += [(where, leaf, row) for leaf, rows in table.items() for row in each(rows)]
     return [
-        pytest.param(where, leaf, one, id=f"{where}-{leaf}")
-        for where, leaf, rows in listed
-        for one in (rows if isinstance(rows, tuple) else (rows,))
-        if isinstance(one, kind)
+        pytest.param(*one, id=f"{one[0]}-{one[1]}") for one in listed if isinstance(one[2], kind)
     ]
 
 
-def tasks_of(row):
-    return getattr(row, "tasks", ("cls",))
+def each(rows):
+    return rows if isinstance(rows, tuple) else (rows,)
 
 
-def difference(leaves, rows):
-    return {"without a row": leaves - set(rows), "no longer there": set(rows) - leaves}
-
-
-NOTHING = {"without a row": set(), "no longer there": set()}
+def check(leaves, rows):
+    lacking, over = sorted(leaves - set(rows)), sorted(set(rows) - leaves)
+    assert not lacking, f"settings without a row in tests/effects (see its docstring): {lacking}"
+    assert not over, f"rows in tests/effects of settings that are gone: {over}"
 
 
 def test_every_shared_setting_has_a_row():
-    assert difference(shared_leaves(), TABLE) == NOTHING
+    check(shared_leaves(), TABLE)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_setting_of_a_task_has_a_row(task):
-    assert difference(task_leaves(task), MODELS[task]) == NOTHING
+    check(task_leaves(task), MODELS[task])
 
 
 @pytest.mark.parametrize("name", dataset_names())
 def test_every_setting_of_a_dataset_has_a_row(name):
-    assert difference(dataset_leaves(name), DATASETS.get(name, {})) == NOTHING
+    check(dataset_leaves(name), DATASETS.get(name, {}))
 
 
 def test_experiments_only_set_what_has_a_row():
@@ -129,8 +129,7 @@ def test_the_test_of_a_setting_is_where_it_is_said_to_be(where, leaf, row):
     assert (row.mentions or leaf.rpartition(".")[2]) in ast.unparse(function)
 
 
-def test_a_run_lies_where_it_is_told_under_its_name(run, tmp_path, monkeypatch):
-    without_drawing(monkeypatch)
+def test_a_run_lies_where_it_is_told_under_its_name(run, tmp_path):
     ended = run(*TINY_TASKS["cls"], "name=mine", f"runs={tmp_path / 'runs/own'}")
     assert ended.code == 0, ended.err
     (folder,) = tmp_path.glob("runs/own/cls/*")

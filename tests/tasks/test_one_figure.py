@@ -116,12 +116,12 @@ CASES = {
 def test_runs_agree_and_say_that_the_validation_split_was_tested(run, request, task):
     """Fit, test and robustness of the same model and images; there is no test split."""
     folder, settings, names = CASES[task]
-    fitted = run(*settings, f"dataset.root={request.getfixturevalue(folder)}", "figures=true")
+    fitted = run(*settings, f"dataset.root={request.getfixturevalue(folder)}", "figures=false")
     assert fitted.code == 0, fitted.err
     best = f"ckpt={fitted.folder / 'checkpoints/best.ckpt'}"
-    tested = run("mode=test", best, "trainer=cpu", "dataset.workers=0", "figures=true")
+    tested = run("mode=test", best, "trainer=cpu", "dataset.workers=0", "figures=false")
     assert tested.code == 0, tested.err
-    more = ("corruptions=[fog]", "limit=null", "dataset.workers=0", "trainer=cpu", "figures=true")
+    more = ("corruptions=[fog]", "limit=null", "dataset.workers=0", "trainer=cpu", "figures=false")
     robust = run("task=robustness", best, *more)
     assert robust.code == 0, robust.err
     values = fitted.results["metrics"]

@@ -18,7 +18,7 @@ from tasks.robustness.pictures.strip import Shown, strip_picture
 from tasks.robustness.pictures.values import by_severity, group_spans, has_figure
 from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA
 
-ODD = "$odd_{$ \u4e2d name " + "long " * 20
+ODD = "$odd_{$ \u043c name " + "long " * 20
 GREY = to_rgba("#d5d9df")
 
 
@@ -287,7 +287,7 @@ def test_wrong_predictions_are_marked_and_long_names_keep_their_confidence(drawn
     assert right.get_text() == "cat 93%"
     assert wrong.get_text() == "\N{BALLOT X} dog 7%"
     assert wrong.get_color() == COLOURS[1] != right.get_color()
-    assert long.get_text().startswith("\N{BALLOT X} $odd_{$ \u4e2d")
+    assert long.get_text().startswith("\N{BALLOT X} $odd_{$ \u043c")
     assert long.get_text().endswith("… 88%")
     assert truth.get_text().endswith("…")
     assert len(axes.patches) == 4 + 2  # a ground each, a frame around the wrong ones

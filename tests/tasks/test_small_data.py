@@ -63,7 +63,7 @@ def seg_folder(root):
         for i in range(count):
             write_pair(root, split, f"picture{i}", random_mask(i, 48, 64, highest=1))
     (root / "classes.txt").write_text("water\nmeadow\n")
-    return (*SEG, "+dataset.stem_stride=2", "dataset=seg_folder", "dataset.recipe.resize=[96,32]")
+    return (*SEG, "backbone.stem_stride=2", "dataset=seg_folder", "dataset.recipe.resize=[96,32]")
 
 
 def coco_folder(root):
@@ -71,7 +71,7 @@ def coco_folder(root):
     write_split(root, "val", 2, first=1)
     size = ("dataset.recipe.resize=[96,64]", "dataset.recipe.scales=[48,64]")
     crop = ("dataset.recipe.crop_scales=[40,56]", "dataset.recipe.crop=[32,48]")
-    return (*DET, "+dataset.stem_stride=2", "dataset=coco_folder", *size, *crop)
+    return (*DET, "backbone.stem_stride=2", "dataset=coco_folder", *size, *crop)
 
 
 def shards(root):
@@ -87,7 +87,7 @@ def image_folders(root):
                 Image.new("RGB", (24, 20), (level, level, 10 * i)).save(
                     root / split / name / f"{i}.png"
                 )
-    return (*TINY, "+dataset.stem_stride=2", "dataset=imagefolder", "dataset.image_size=32")
+    return (*TINY, "backbone.stem_stride=2", "dataset=imagefolder", "dataset.image_size=32")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Picture
 from tasks.robustness.cells import CLEAN
 from tasks.robustness.data import Cells
@@ -31,6 +32,7 @@ def example_strip(
         names: of the classes.
         draw: see `Draw`.
     """
+    names = tuple(drawable_names(names))
     rows: dict[str, list[Shown]] = {}
     truth = ""
     for number, source in enumerate(cells.sources):
