@@ -26,7 +26,15 @@ from tasks.robustness.on_the_fly import (
 from tasks.training.loaders import TaskData
 from tasks.training.unreadable import check_readable
 
-_NO_PART_OF_PROTOCOL = ("_target_", "batch_size", "workers", "tasks", "hints")
+_NO_PART_OF_PROTOCOL = (
+    "_target_",
+    "batch_size",
+    "workers",
+    "tasks",
+    "hints",
+    "on_corrupt",  # this and the next say when to stop, not what is scored
+    "max_unreadable",
+)
 
 
 def build_altered_data(config: DictConfig) -> TaskData:

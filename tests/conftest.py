@@ -11,9 +11,21 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; commands of tes
 import pytest
 import torch
 
+from tasks.opencv import OpenCvError, require_cv2
+
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse the whole suite where OpenCV cannot be imported; chosen files may not need it."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    if whole and not hasattr(config, "workerinput"):
+        try:
+            require_cv2("the whole suite")
+        except OpenCvError as error:
+            raise pytest.UsageError(f"{error} Tests of other parts run by their files.") from error
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

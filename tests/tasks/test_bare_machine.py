@@ -13,6 +13,7 @@ from pathlib import Path
 import bare_machine
 import pytest
 
+ROOT = Path(bare_machine.__file__).parents[1]
 FAULT = "libxcb.so.1: cannot open shared object file: No such file or directory"
 PACKAGES = "apt-get install libxcb1 libgl1 libglib2.0-0"
 WORKING = (
@@ -26,22 +27,27 @@ WORKING = (
 REFUSED = ("seg fit", "seg benchmark", "seg copies")
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    """Where the commands ran, and how they ended."""
-    folder = tmp_path_factory.mktemp("bare")
+def without_opencv(folder, *command):
+    """Run Python where `import cv2` fails."""
     module = folder / "modules" / "cv2" / "__init__.py"
-    module.parent.mkdir(parents=True)
+    module.parent.mkdir(parents=True, exist_ok=True)
     module.write_text(f"raise ImportError({FAULT!r})\n")
-    tests = Path(bare_machine.__file__).parent
-    paths = os.pathsep.join(map(str, (module.parent.parent, tests.parent, tests)))
-    done = subprocess.run(
-        [sys.executable, bare_machine.__file__, str(folder)],
-        env=os.environ | {"PYTHONPATH": paths},
+    paths = (module.parent.parent, ROOT, ROOT / "tests")
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Where the commands ran, and how they ended."""
+    folder = tmp_path_factory.mktemp("bare")
+    done = without_opencv(folder, bare_machine.__file__, str(folder))
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 
@@ -72,6 +78,13 @@ def test_segmentation_names_the_packages_to_install_and_leaves_nothing(bare, nam
     assert not (folder / "runs" / "seg").exists()
 
 
+def test_the_whole_suite_names_them_too_and_does_not_begin(tmp_path):
+    done = without_opencv(tmp_path, "-m", "pytest", "--collect-only")
+    (message,) = (done.stdout + done.stderr).strip().splitlines()
+    assert message.startswith("ERROR: ")
+    assert PACKAGES in message
+    assert done.returncode != 0
+
+
 def test_the_readme_names_the_same_packages():
-    readme = (Path(bare_machine.__file__).parents[1] / "README.md").read_text()
-    assert PACKAGES in readme.partition("## What to read first")[0]
+    assert PACKAGES in (ROOT / "README.md").read_text().partition("## What to read first")[0]

@@ -11,6 +11,7 @@ from tasks.detection.pictures.curves import class_ap_picture, precision_recall_p
 from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Examples, judged
 from tasks.detection.pictures.gallery import examples_picture
 from tasks.detection.pictures.labels import place_labels
+from tasks.detection.pictures.overlay import drawn_over
 from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import CocoFigures
@@ -208,3 +209,31 @@ def test_a_report_is_made_of_any_test(masks, objects, detections):
     (classes,) = sections["Per class"].tables
     assert classes.rows[1] == [NAMES[1], *["-"] * (len(classes.columns) - 1)]
     assert all(p.png.startswith(b"\x89PNG") for s in sections.values() for p in s.pictures)
+
+
+@pytest.mark.parametrize("side", [64, 320, 520, 700, 1300])
+def test_boxes_over_an_image_are_lines_as_opencv_draws_them(side):
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
+    box = (0.1 * side, 0.2 * side, 0.7 * side, 0.9 * side)
+    found = found_of((box, 1, 0.9), size=(side, side), masks=False)
+    black = np.zeros((side, side, 3), np.uint8)
+    drawn = drawn_over(black, (side, side), found, PALETTE)
+    x0, y0, x1, y1 = np.rint(box).astype(int).tolist()
+    expected = black.copy()
+    cv2.rectangle(expected, (x0, y0), (x1, y1), PALETTE[1].tolist(), max(1, round(side / 200)))
+    differing = (drawn != expected).any(2)
+    ys, xs = differing.nonzero()
+    at_corners = np.minimum(abs(xs - x0), abs(xs - x1)) + np.minimum(abs(ys - y0), abs(ys - y1))
+    assert drawn.any()
+    assert not black.any()
+    assert len(xs) == 0 or side > 300, "thin lines are equal"
+    assert (at_corners <= 2 * side / 200).all(), "OpenCV rounds the corners of thick ones"
+
+
+def test_masks_over_an_image_are_tinted_at_the_size_of_the_image():
+    found = found_of(((10, 4, 30, 20), 1, 0.9))
+    drawn = drawn_over(np.zeros((20, 30, 3), np.uint8), SIZE, found, PALETTE)
+    expected = np.zeros((20, 30, 3), np.uint8)
+    expected[2:11, 5:16] = PALETTE[1]
+    expected[3:10, 6:15] = (0.45 * PALETTE[1]).round()
+    assert (drawn == expected).all()

@@ -1,5 +1,7 @@
 """Images that cannot be read: a few are left out, many end the run with one line."""
 
+from types import SimpleNamespace
+
 import pytest
 from commands import TINY, refused
 from detection import DET_FILES, write_split
@@ -7,7 +9,7 @@ from segmentation import SEG_FILES, random_mask, write_pair
 
 from tasks.errors import DatasetError
 from tasks.training.loaders import Loading
-from tasks.training.unreadable import check_readable
+from tasks.training.unreadable import UnreadableLimit, check_readable
 
 FOLDERS = ("dataset.batch_size=4", "dataset.image_size=32")
 BROKEN = b"no image"
@@ -91,3 +93,47 @@ def test_images_of_training_count_too(run, classes):
     root, settings, _, _ = classes
     damage(root / "train", 2)
     refused(run(*settings, f"dataset.root={root}"), "2 of 16 samples of the train split")
+
+
+def test_a_raised_limit_goes_on_where_the_run_was_stopped(run, classes, tmp_path):
+    root, settings, folder, _ = classes
+    settings = (*settings, f"dataset.root={root}", "corruptions=[fog]", "profile=any-size")
+    best = f"ckpt={run(*settings).folder / 'checkpoints/best.ckpt'}"
+    damage(root / folder, 2)
+    copies = (*settings, "mode=corrupt", f"out={tmp_path / 'copies'}")
+    refused(run(*copies, "dataset.on_corrupt=error"), "dataset.on_corrupt=skip")
+    refused(run(*copies), "dataset.max_unreadable")
+    raised = run(*copies, "dataset.max_unreadable=0.5")
+    assert raised.code == 0, raised.err
+    assert "0 pictures written" in raised.out
+    robust = (*settings, "mode=robustness", best, f"run_dir={tmp_path / 'robust'}")
+    refused(run(*robust), "dataset.max_unreadable")
+    raised = run(*robust, "dataset.max_unreadable=0.5")
+    assert raised.code == 0, raised.err
+
+
+class Split:
+    """Data of which the validation split has 100 samples."""
+
+    name, loading = "shapes", Loading(batch_size=4)
+
+    def count(self, split):
+        return 100
+
+
+def test_processes_count_together_and_a_sample_once(monkeypatch):
+    limit = UnreadableLimit(Split())
+    trainer = SimpleNamespace(world_size=2)
+    batch = {"unreadable": ["a.png", "b.png"]}
+    for _ in range(2):  # the same samples in each epoch
+        limit.on_validation_batch_end(trainer, None, None, batch, 0)  # does not stop alone
+    others = []
+    monkeypatch.setattr("tasks.training.unreadable.gather_lists", lambda own: [*own, *others])
+    with pytest.raises(DatasetError, match=r"^2 of 100 samples of the val split"):
+        limit.on_validation_epoch_end(trainer, None)
+    limit = UnreadableLimit(Split())
+    limit.on_validation_batch_end(trainer, None, None, {"unreadable": ["a.png"]}, 0)
+    limit.on_validation_epoch_end(trainer, None)
+    others.append("b.png")
+    with pytest.raises(DatasetError, match=r"^2 of 100 samples of the val split"):
+        limit.on_validation_epoch_end(trainer, None)

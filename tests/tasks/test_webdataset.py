@@ -237,6 +237,8 @@ def test_an_unreadable_sample_is_skipped_and_counted_or_an_error(run, tmp_path):
     assert ended.results["facts"]["unreadable_samples"] == 1
     assert ended.err.count("val-1.tar: 000001") == 1
     refused(run(*SHARDS, *root, "dataset.on_corrupt=error"), "000001", "on_corrupt=skip")
+    write_shard(tmp_path / "shards/val-1.tar", [*broken[:2], sample(2, jpg=b"nor this one")])
+    refused(run(*SHARDS, *root), "2 of 9 samples of the val split of dataset=webdataset")
 
 
 def test_a_corruption_alters_the_pictures_of_evaluation(run, tmp_path):

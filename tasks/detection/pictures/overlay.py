@@ -40,12 +40,15 @@ def drawn_over(
 
 
 def _outline(image: NDArray[np.uint8], box: tuple[int, int, int, int], colour: list[int]) -> None:
-    """Draw a rectangle into an image, in place; lines grow with the image and are centred."""
-    width = max(1, round(max(image.shape[:2]) / 200))
-    grown = width // 2
+    """Draw a rectangle into an image, in place; lines grow with the image and are centred.
+
+    They are as wide as OpenCV draws them, an odd number of pixels; corners are not rounded.
+    """
+    thickness = max(1, round(max(image.shape[:2]) / 200))
+    side = 0 if thickness == 1 else (thickness + 1) // 2  # pixels on either side of the middle
     x0, y0, x1, y1 = box
     canvas = Image.fromarray(image)
     ImageDraw.Draw(canvas).rectangle(
-        (x0 - grown, y0 - grown, x1 + grown, y1 + grown), outline=tuple(colour), width=width
+        (x0 - side, y0 - side, x1 + side, y1 + side), outline=tuple(colour), width=2 * side + 1
     )
     image[:] = np.asarray(canvas)
