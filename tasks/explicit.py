@@ -6,6 +6,7 @@ what a checkpoint's run or its weights say; an explicit value never does.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -50,8 +51,13 @@ class Explicit:
 def explicit_settings() -> Explicit:
     """What was set explicitly for the job that Hydra is running."""
     job, loader = HydraConfig.get(), GlobalHydra.instance().config_loader()
-    overrides = [*job.overrides.hydra, *job.overrides.task]
-    composed = loader.compute_defaults_list(job.job.config_name, overrides, RunMode.RUN)
+    overrides = (*job.overrides.hydra, *job.overrides.task)
+    return _found(loader, job.job.config_name, overrides)
+
+
+@lru_cache(maxsize=1)  # of the job that runs: several places ask, and each look reads all files
+def _found(loader: ConfigLoader, config_name: str | None, overrides: tuple[str, ...]) -> Explicit:
+    composed = loader.compute_defaults_list(config_name, list(overrides), RunMode.RUN)
     values: set[str] = set()
     choices: set[str] = set()
     for entry in composed.defaults:

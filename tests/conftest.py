@@ -1,21 +1,44 @@
 """Tests compute on one thread: their tensors are tiny, and threads would only wait.
 
 Each worker of pytest, and each command that a test starts, would otherwise take all cores for
-itself. Without a GPU, Triton's kernels are interpreted on the CPU.
+itself. Without a GPU, Triton's kernels are interpreted on the CPU. YAML is parsed once per content:
+hundreds of commands compose the same files, which takes most of a tiny run's time.
 """
 
+import copy
+import functools
+import io
 import os
+from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; commands of tests inherit it
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from tasks.opencv import OpenCvError, require_cv2
 
 torch.set_num_threads(1)
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+_load = OmegaConf.load
+
+
+@functools.cache
+def _parsed(text: str) -> Any:
+    return _load(io.StringIO(text))
+
+
+def _load_once(file: Any) -> Any:
+    text = file.read() if hasattr(file, "read") else Path(file).read_text(encoding="utf-8")
+    return copy.deepcopy(_parsed(text))
+
+
+OmegaConf.load = staticmethod(_load_once)  # type: ignore[method-assign]
 
 
 def pytest_configure(config: pytest.Config) -> None:
