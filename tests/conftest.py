@@ -1,8 +1,9 @@
 """Tests compute on one thread: their tensors are tiny, and threads would only wait.
 
 Each worker of pytest, and each command that a test starts, would otherwise take all cores for
-itself. Without a GPU, Triton's kernels are interpreted on the CPU. YAML is parsed once per content:
-hundreds of commands compose the same files, which takes most of a tiny run's time.
+itself. Without a GPU, Triton's kernels are interpreted on the CPU. Hundreds of commands compose the
+same files, which takes most of a tiny run's time: YAML is parsed once per content, and Hydra
+composes once per command, not once more to look for `hydra.mode`, a setting that no file has.
 """
 
 import copy
@@ -16,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; commands of tes
 
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
 from tasks.opencv import OpenCvError, require_cv2
@@ -39,6 +41,7 @@ def _load_once(file: Any) -> Any:
 
 
 OmegaConf.load = staticmethod(_load_once)  # type: ignore[method-assign]
+Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign] # as without that setting
 
 
 def pytest_configure(config: pytest.Config) -> None:
