@@ -39,7 +39,7 @@ def write_shard(path, samples):
 
 
 def sample(number, **changes):
-    """One of three classes by turns."""
+    """One of three classes in turn."""
     parts = {"cls": str(number % 3).encode(), "jpg": picture(number)} | changes
     return f"{number:06d}", {ending: part for ending, part in parts.items() if part is not None}
 

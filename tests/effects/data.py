@@ -28,7 +28,7 @@ def from_hint(name):
 
 
 def reads_in_order(case):
-    """Whether the classes of the first batch go by turns, as in the shards."""
+    """Whether the classes of the first batch are interleaved, as in the shards."""
     found = labels("train")(case)
     return all((after - before) % 3 == 1 for before, after in pairwise(found))
 

@@ -15,8 +15,6 @@ from tasks.detection.network.mask_head import mask_targets
 from tasks.detection.network.matching import BACKGROUND, NEITHER, Matcher, Sampler
 from tasks.detection.network.paste import pasted, run_lengths
 
-NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
 
 def random_boxes(count, width=100.0, height=80.0, largest=60.0):
     low = torch.rand(count, 2) * torch.tensor([width, height])
@@ -73,7 +71,7 @@ def crowded_boxes(count, side, seed):
 
 
 @pytest.mark.parametrize(("classes", "side"), [(1203, 640), (80, 4000), (1203, 4000), (5, 30000)])
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_suppression_is_that_of_class_by_class(classes, side, device):
     for seed in range(5):
         boxes, scores, draw = crowded_boxes(2540, side, seed)
