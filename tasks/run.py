@@ -7,7 +7,10 @@ imported before a job starts, so that ``--help`` and ``--cfg job`` answer at onc
 import hydra
 from omegaconf import DictConfig
 
+from tasks.command_line import allow_lazy_help
 from tasks.failures import explained
+
+allow_lazy_help()
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="run")

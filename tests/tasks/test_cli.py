@@ -1,8 +1,11 @@
 """What the command answers without starting a job."""
 
+import argparse
 import os
 import subprocess
 import sys
+
+from tasks.command_line import checked_if_string
 
 MOST_CPU_SECONDS = 1.5
 TRIES = 3
@@ -56,3 +59,16 @@ def test_a_mistyped_group_choice_lists_the_choices_and_fails(tmp_path):
     assert ended.returncode == 1
     assert "imagefolder" in ended.stderr
     assert "shapes" in ended.stderr
+
+
+def test_a_help_that_is_no_string_is_not_looked_into():
+    """Python 3.14 looks into every help, and that of one of Hydra's flags is no string."""
+    looked_into = []
+    check = checked_if_string(lambda parser, action: looked_into.append(action.help))
+    parser = argparse.ArgumentParser()
+    for flag, text in (("--plain", "plain"), ("--lazy", object())):
+        check(parser, parser.add_argument(flag))
+        action = parser.add_argument(f"{flag}-2")
+        action.help = text
+        check(parser, action)
+    assert looked_into == ["plain"]
