@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,6 +93,7 @@ def load_checkpoint(
         raise CheckpointError(misfit(path, problems, found.state, expected, others))
     check_shared(model, known, path)
     model.load_state_dict(known, strict=False)
+    report_ignored(path, (*found.outside, *ignored))
     return LoadReport(found.source, missing, (*found.outside, *ignored))
 
 
@@ -110,6 +111,14 @@ def _find(model: nn.Module, expected: Mapping[str, Tensor], path: str | Path) ->
         )
     report_choice(path, file, found)
     return found
+
+
+def report_ignored(path: str | Path, names: Sequence[str]) -> None:
+    """Log how many entries of a file were not loaded, by the first parts of their names."""
+    if names:
+        firsts = list(dict.fromkeys(name.split(".")[0] for name in names))
+        shown = ", ".join(firsts[:4]) + (", ..." if len(firsts) > 4 else "")
+        logger.info("%s: %d entries were not loaded (%s)", path, len(names), shown)
 
 
 def report_choice(path: str | Path, file: Saved, found: Found) -> None:

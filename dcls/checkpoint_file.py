@@ -124,17 +124,33 @@ def _unwrapped(content: Any) -> tuple[Any, str, tuple[str, ...]]:
     if not isinstance(content, Mapping):
         return content, "", ()
     for wrapper in WRAPPERS:
-        if _holds_weights(content.get(wrapper), 1):
+        if _holds_weights(content.get(wrapper), 1, by_parts=True):
             others = (key for key in content if key != wrapper)
             beside = [str(key) for key in others if _holds_weights(content[key], _FEWEST)]
             inner, deeper, more = _unwrapped(content[wrapper])
+            inner = inner if deeper else _flat(inner)  # by parts, as some trainers save them
             key = f"{wrapper}.{deeper}" if deeper else wrapper
             return inner, key, (*beside, *(f"{wrapper}.{one}" for one in more))
     return content, "", ()
 
 
-def _holds_weights(content: Any, fewest: int) -> bool:
+def _flat(content: Any) -> Any:
+    """A mapping of parts of a model, such as `backbone`, with full names as its keys."""
+    if not isinstance(content, Mapping):
+        return content
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        inner = _flat(value)
+        if isinstance(inner, Mapping):
+            flat |= {f"{key}.{name}": one for name, one in inner.items()}
+        else:
+            flat[str(key)] = inner
+    return flat
+
+
+def _holds_weights(content: Any, fewest: int, by_parts: bool = False) -> bool:
     if not isinstance(content, Mapping):
         return False
-    tensors = sum(isinstance(value, Tensor) for value in content.values())
+    values = (_flat(content) if by_parts else content).values()
+    tensors = sum(isinstance(value, Tensor) for value in values)
     return tensors >= fewest or any(_holds_weights(content.get(k), fewest) for k in WRAPPERS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from dcls.checkpoint import check_shared, report_choice
+from dcls.checkpoint import check_shared, report_choice, report_ignored
 from dcls.checkpoint_file import read_saved
 from dcls.errors import CheckpointError
 from dcls.key_names import State, Vocabulary, find
@@ -73,6 +73,8 @@ def load_model_checkpoint(
         raise CheckpointError(misfit(path, problems, state, expected) + settings)
     check_shared(model, state, path)
     model.load_state_dict(state)
+    left = [key for key in found.state if key not in state] if found else []
+    report_ignored(path, [*(found.outside if found else ()), *left])
 
 
 def _what_it_is(saved: State, expected: State) -> str:

@@ -30,7 +30,7 @@ from tasks.reporting.positions import Movement
 from tasks.reporting.provenance import Provenance
 from tasks.reporting.results import Results
 from tasks.reporting.run_report import write_run_report
-from tasks.run_folder import claim_run_folder, write_protocol
+from tasks.run_folder import claim_run_folder, removed_if_refused, write_protocol
 from tasks.settings import check_kinds, check_settings
 from tasks.subjects import with_subject
 from tasks.training.callbacks import positions_of
@@ -64,7 +64,8 @@ def run_job(config: DictConfig) -> None:
     level = ROBUSTNESS if config.mode == ROBUSTNESS else config.task.name
     folder = claim_run_folder(config.runs, level, config.name, config.run_dir, task.protocol)
     with job_processes(settled(overrides, config), folder) as children:
-        job = build_job(config, data, task, folder)
+        with removed_if_refused(folder):
+            job = build_job(config, data, task, folder)
         if job.trainer.is_global_zero:
             if task.protocol is not None:
                 write_protocol(folder, task.protocol)

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ def claim_run_folder(
         return _claim_named(Path(HydraConfig.get().runtime.output_dir))
     plain_name = name.replace("/", "-")  # a timm backbone is called timm/<name>
     return _claim_new(Path(root) / task / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{plain_name}")
+
+
+@contextmanager
+def removed_if_refused(folder: Path) -> Iterator[None]:
+    """Remove a folder in which nothing was written yet, if what follows raises an error."""
+    try:
+        yield
+    except Exception:
+        with suppress(OSError):  # not empty: of a run that is continued
+            folder.rmdir()
+        raise
 
 
 def check_continues(folder: Path, protocol: Mapping[str, Any]) -> None:

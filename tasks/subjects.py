@@ -24,6 +24,7 @@ from tasks.origin import (
     newest_runs,
     origin_of,
 )
+from tasks.training.trained import trained_settings
 
 logger = logging.getLogger(__name__)
 SETS = "imagenet_sets"
@@ -48,7 +49,27 @@ def with_subject(config: DictConfig) -> DictConfig:
     if config.mode != "test" or not isinstance(config.ckpt, str) or not Path(config.ckpt).is_file():
         return config  # the check of settings names what is missing
     origin = origin_of(config.ckpt)
-    return config if origin.run is None else as_trained(config, origin, GROUPS)
+    return _moved(config) if origin.run is None else as_trained(config, origin, GROUPS)
+
+
+def _moved(config: DictConfig) -> DictConfig:
+    """A file that lies in no run's folder; the checkpoint of a run brings at least its backbone."""
+    trained = trained_settings(config.ckpt)
+    if trained is None:
+        return config
+    logger.warning(
+        "%s is of a run but not in its folder: dataset and preprocessing are those set here, not "
+        "those of the run (expected <run>/config.yaml beside <run>/checkpoints/)",
+        config.ckpt,
+    )
+    explicit, own = explicit_settings(), config.copy()
+    if "backbone" not in explicit.choices and not explicit.within("backbone"):
+        OmegaConf.set_struct(own, False)
+        built = {
+            k: v for k, v in trained["backbone"].items() if k not in ("num_classes", "features")
+        }
+        own.backbone = {**built, "pretrained": None}
+    return own
 
 
 def as_trained(config: DictConfig, origin: Origin, groups: Collection[str]) -> DictConfig:

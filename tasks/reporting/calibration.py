@@ -67,7 +67,7 @@ class ConfidenceBins:
     def error(self) -> float:
         """Expected calibration error: mean distance of confidence from accuracy, over images."""
         gaps = np.abs(np.nan_to_num(self.bin_confidence - self.bin_accuracy))
-        return float((self.images * gaps).sum() / max(1.0, float(self.images.sum())))
+        return float(_ratio((self.images * gaps).sum(), self.images.sum()))
 
     @property
     def _plain(self) -> Floats:

@@ -59,7 +59,7 @@ def advice(trainer: L.Trainer, raised: bool = False) -> str:
     steps = ["lower optim.gamma (the schedule raised the rate)"] if raised else []
     steps += ["lower optim.lr", "lengthen optim.warmup_epochs"]
     clip = trainer.gradient_clip_val
-    if clip is None:
+    if not clip:
         steps.append("set trainer.gradient_clip_val=1")
     elif clip > 1:
         steps.append(f"lower trainer.gradient_clip_val (now {clip:g})")

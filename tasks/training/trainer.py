@@ -100,7 +100,7 @@ def _quiet() -> None:
         ".*You are using `torch.load` with `weights_only=False`.*",
         ".*does not have a `.*_dataloader`.*",
         ".*dirpath has changed.*",
-        ".*It is recommended to use `self.log.*sync_dist=True`.*",
+        ".*It is recommended to use `self.log.*sync_dist=True.*",
         ".*isinstance.treespec, LeafSpec.*",
         # Until its scale fits, the gradient scaler of 16-mixed leaves out optimizer steps.
         ".*lr_scheduler.step.* before .*optimizer.step.*",

@@ -33,10 +33,17 @@ def check_readable(
     nothing_left = count >= total and (need_some or share < 1)
     if not count or (count <= max(1, share * total) and not nothing_left):
         return
+    found = f"{count} of {total} samples of {what} cannot be read"
+    if nothing_left:
+        way_out = "" if need_some else ", or set dataset.max_unreadable=1 to go on without this set"
+        raise DatasetError(
+            f"{found}, the first is {min(unreadable)}: nothing is left. Check dataset.root and the "
+            f"permissions of the files{way_out}."
+        )
     raise DatasetError(
-        f"{count} of {total} samples of {what} cannot be read ({count / total:.1%}; at most "
-        f"dataset.max_unreadable={share:g} of them may be left out), the first "
-        f"is {min(unreadable)}. Replace or remove these files, or raise dataset.max_unreadable."
+        f"{found} ({count / total:.1%}; at most dataset.max_unreadable={share:g} of them may be "
+        f"left out), the first is {min(unreadable)}. Replace or remove these files, or raise "
+        "dataset.max_unreadable."
     )
 
 

@@ -73,6 +73,11 @@ class TestAverages:
             ),
             (lambda a, r: {"ema": {"module": a, "updates": 3}, "model": r}, "ema.module", "model"),
             (
+                lambda a, r: {"student": r, "teacher": {"backbone": a}},
+                "teacher.backbone.",
+                "student",
+            ),
+            (
                 lambda a, r: {
                     "student": prefixed("module.backbone.", r),
                     "teacher": prefixed("backbone.", a),
@@ -121,6 +126,16 @@ class TestAverages:
         dcls.load_checkpoint(target, saved(tmp_path, content))
         assert_same_weights(target, source)
         assert not caplog.records
+
+    def test_what_is_under_names_that_nobody_knows_is_counted(self, tmp_path, caplog):
+        """Such as an average whose names have no dots, in the files of diffusion models."""
+        caplog.set_level("INFO")
+        source, target = small(seed=1), small(seed=2)
+        flat = {f"model_ema.{k.replace('.', '_')}": v for k, v in source.state_dict().items()}
+        content = {"state_dict": prefixed("model.", source.state_dict()) | flat}
+        report = dcls.load_checkpoint(target, saved(tmp_path, content))
+        assert len(report.ignored) == len(flat)
+        assert one_line(caplog, f"{len(flat)} entries were not loaded (model_ema)")
 
     def test_an_average_that_was_never_made_is_no_average(self, tmp_path):
         source, target = small(seed=1), small(seed=2)

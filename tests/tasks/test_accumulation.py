@@ -184,3 +184,17 @@ def test_a_recipe_of_the_released_runs_counts_312_steps_an_epoch():
     trainer = SimpleNamespace(limit_train_batches=1.0, accumulate_grad_batches=4)
     drop_incomplete_step(trainer, 1_281_167 // 8 // 128)
     assert trainer.limit_train_batches == 312 * 4
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("trainer.val_check_interval=50",),
+        ("optim.total_batch_size=7",),
+        ("optim.total_batch_size=16", "trainer.accumulate_grad_batches=3"),
+    ],
+)
+def test_what_is_refused_once_the_trainer_is_known_leaves_no_folder(run, overrides):
+    ended = run(*TINY_SHAPES, *overrides)
+    refused(ended, overrides[0].split("=")[0])
+    assert ended.folders == []

@@ -76,7 +76,7 @@ def test_the_confusion_matrix_counts_the_same_predictions():
 
 def test_bins_without_an_image():
     empty = ConfidenceBins(torch.zeros(3, BINS, dtype=torch.float64))
-    assert empty.error == 0
+    assert math.isnan(empty.error)
     assert math.isnan(empty.accuracy)
     assert reliability_picture(empty).size[0] > 0
     one = ConfidenceBins(confidence_bins(torch.ones(2), torch.tensor([True, False])))

@@ -248,3 +248,13 @@ class TestInPython:
         torch.save({"weight": torch.ones(2), **others}, tmp_path / "other.pth")
         with pytest.raises(SettingError, match="does not hold the settings"):
             SegmentationTask.load_from_checkpoint(tmp_path / "other.pth")
+
+
+def test_a_checkpoint_outside_its_run_brings_its_backbone_and_says_what_it_does_not(
+    run, trained, tmp_path
+):
+    loose = shutil.copy(trained("cls") / BEST, tmp_path / "loose.ckpt")
+    ended = run(*TEST, f"ckpt={loose}", "dataset.counts.test=13", "figures=false")
+    assert ended.code == 0, ended.err
+    assert "loose.ckpt is of a run but not in its folder" in ended.err
+    assert ended.results["config"]["backbone"]["dims"] == [4, 4, 8, 8]

@@ -500,11 +500,7 @@ def test_a_cell_without_a_readable_picture_does_not_take_the_others_figures_away
     for picture in pictures_of(frost[0]):
         (tmp_path / frost[0] / picture.file).write_bytes(b"no picture")
     ended = small()
-    refused(
-        ended,
-        "of imagenet-c/frost/1 of dataset=imagenet_sets cannot be read (100.0%",
-        "max_unreadable",
-    )
+    refused(ended, "8 of 8 samples of imagenet-c/frost/1", "nothing is left", "max_unreadable=1")
     ended = small("dataset.max_unreadable=1")
     assert ended.code == 0, ended.err
     assert metric(ended, "mean_error") == close(mean_of("brightness"))
