@@ -37,6 +37,7 @@ class ExponentialAverage(WeightAveraging):
         self.decay = decay
         self.as_released = as_released
         self._hook: RemovableHandle | None = None
+        self._rounds: list[list[Pair]] = []
 
     @property
     def started(self) -> bool:
@@ -50,16 +51,21 @@ class ExponentialAverage(WeightAveraging):
             self._average_model.module.to(trainer.strategy.root_device)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin with the weights that training starts from, the same in all processes."""
+        """Begin with the weights that training starts from, the same in all processes.
+
+        From here on the tensors of the model stay the same, so that they are listed only once.
+        """
+        assert self._average_model is not None
+        self._rounds = _paired(self._average_model.module, pl_module)
         if not self.started:
-            for average, current in self._pairs(pl_module):
+            for average, current in self._rounds[0]:
                 average.copy_(current)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Have the optimizer call for an update as soon as it has stepped, before any clamp."""
 
         def update(*_: Any) -> None:
-            self._update(pl_module, trainer.global_step + 1)  # counted once the step is over
+            self._update(trainer.global_step + 1)  # counted once the step is over
 
         if self.as_released:
             self._hook = trainer.optimizers[0].register_step_post_hook(update)
@@ -67,24 +73,24 @@ class ExponentialAverage(WeightAveraging):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Update after a step; also after one that the gradient scaler of 16-mixed left out."""
         if trainer.global_step > self._latest_update_step:
-            self._update(pl_module, trainer.global_step)
+            self._update(trainer.global_step)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate the average, once there is one."""
         if self.started:
-            self._swap(pl_module)
+            self._swap()
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on training the raw weights."""
         if self.started:
-            self._swap(pl_module)
+            self._swap()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the average in the model."""
         if self._hook is not None:
             self._hook.remove()
         if self.started:
-            for average, current in self._pairs(pl_module):
+            for average, current in self._rounds[0]:
                 current.copy_(average)
 
     def on_save_checkpoint(
@@ -95,11 +101,10 @@ class ExponentialAverage(WeightAveraging):
             super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
     @torch.no_grad()
-    def _update(self, model: nn.Module, step: int) -> None:
+    def _update(self, step: int) -> None:
         assert self._average_model is not None
         begins = not self.started and not self.as_released
-        rounds = self._rounds(model)
-        for pairs in rounds if self.as_released else rounds[:1]:
+        for pairs in self._rounds if self.as_released else self._rounds[:1]:
             averaged = []
             for average, current in pairs:
                 if begins or not average.is_floating_point():
@@ -113,27 +118,22 @@ class ExponentialAverage(WeightAveraging):
         self._average_model.n_averaged += 1
         self._latest_update_step = step
 
-    def _swap(self, model: nn.Module) -> None:
-        for average, current in self._pairs(model):
+    def _swap(self) -> None:
+        for average, current in self._rounds[0]:
             kept = average.clone()
             average.copy_(current)
             current.copy_(kept)
 
-    def _pairs(self, model: nn.Module) -> list[Pair]:
-        """What a checkpoint holds, every tensor once."""
-        return self._rounds(model)[0]
 
-    def _rounds(self, model: nn.Module) -> list[list[Pair]]:
-        """Every tensor once, then those that have a second name once more, and so on."""
-        assert self._average_model is not None
-        averages = self._average_model.module.state_dict(keep_vars=True)
-        currents = model.state_dict(keep_vars=True)
-        names: Counter[int] = Counter()
-        rounds: list[list[Pair]] = [[]]
-        for name, average in averages.items():
-            number = names[id(average)]
-            names[id(average)] += 1
-            if number == len(rounds):
-                rounds.append([])
-            rounds[number].append((average.detach(), currents[name].detach()))
-        return rounds
+def _paired(average: nn.Module, model: nn.Module) -> list[list[Pair]]:
+    """What a checkpoint holds: every tensor once, then those with a second name once more, ..."""
+    currents = model.state_dict(keep_vars=True)
+    names: Counter[int] = Counter()
+    rounds: list[list[Pair]] = [[]]
+    for name, tensor in average.state_dict(keep_vars=True).items():
+        number = names[id(tensor)]
+        names[id(tensor)] += 1
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append((tensor.detach(), currents[name].detach()))
+    return rounds

@@ -95,6 +95,7 @@ def test_a_step_that_the_gradient_scaler_leaves_out_is_averaged_once_all_the_sam
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     trainer = SimpleNamespace(strategy=root, global_step=0, optimizers=[optimizer])
     average.setup(trainer, model, "fit")
+    average.on_fit_start(trainer, model)
     average.on_train_start(trainer, model)
     for step, skipped in enumerate((False, True, False)):
         model.training_step(None, 0).backward()

@@ -6,12 +6,11 @@ leaves nothing of an image of 32. Lengths are in pixels and stay as they are for
 those of `elastic_transform`, which are shares of the shorter side.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 Strength = tuple[float, ...]
 """The constants of one corruption at one severity; each corruption says which they are."""
 Strengths = Literal["imagenet-c", "tiny-imagenet-c", "cifar-c"]
-STRENGTHS: tuple[str, ...] = get_args(Strengths)
 Five = tuple[Strength, Strength, Strength, Strength, Strength]
 
 _ELASTIC_SIDE = 244 / 224
