@@ -30,9 +30,9 @@ from timm.data import ImageDataset, create_loader
 from tasks.classification.data import Folders
 from tasks.classification.transforms import mend_posterize
 from tasks.classification.webdataset import WebShards
-from tasks.training.loaders import Loading
-from tasks.training.pictures import read_image
-from tasks.training.views import image_bytes
+from tasks.data.images import read_image
+from tasks.data.loaders import Loading
+from tasks.data.transforms import image_bytes
 
 SIZE = (500, 375)
 BATCH = 32

@@ -25,14 +25,14 @@ from mmseg.models import SegDataPreProcessor
 from PIL import Image
 
 import dcls
+from tasks.data.loaders import Loading
+from tasks.data.pixels import Pixels
 from tasks.segmentation import upernet
 from tasks.segmentation.data import Ade20k
 from tasks.segmentation.heads import AUXILIARY_WEIGHT, complete_head
 from tasks.segmentation.inference import Inference
 from tasks.segmentation.openmmlab import EncoderDecoder
 from tasks.segmentation.scores import PixelConfusion
-from tasks.training.loaders import Loading
-from tasks.training.pixels import Pixels
 
 HEIGHT, WIDTH = 512, 683
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

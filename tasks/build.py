@@ -11,24 +11,24 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
+from tasks.data.images import Alteration
+from tasks.data.loaders import Loading, TaskData
 from tasks.derived import completed
-from tasks.errors import SettingError
-from tasks.explicit import is_explicit
-from tasks.training.accumulation import (
+from tasks.engine.accumulation import (
     accumulate,
     check_validation_interval,
     drop_incomplete_step,
 )
-from tasks.training.callbacks import PositionRecorder
-from tasks.training.checkpoints import best_checkpoint, newest_checkpoint
-from tasks.training.loaders import Loading, TaskData
-from tasks.training.optimization import Optimization
-from tasks.training.pictures import Alteration
-from tasks.training.precision import resolved_precision, with_precision
-from tasks.training.task import Task
-from tasks.training.trained import facts_of
-from tasks.training.trainer import build_trainer
-from tasks.training.unreadable import UnreadableLimit
+from tasks.engine.callbacks import PositionRecorder
+from tasks.engine.checkpoints import best_checkpoint, newest_checkpoint
+from tasks.engine.optimization import Optimization
+from tasks.engine.precision import resolved_precision, with_precision
+from tasks.engine.task import Task
+from tasks.engine.trained import facts_of
+from tasks.engine.trainer import build_trainer
+from tasks.engine.unreadable import UnreadableLimit
+from tasks.errors import SettingError
+from tasks.explicit import is_explicit
 
 _LOADING = [field.name for field in fields(Loading)]
 

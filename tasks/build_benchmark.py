@@ -18,13 +18,13 @@ from tasks.benchmark.models import spread_positions
 from tasks.benchmark.pictures import RandomPictures
 from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
 from tasks.build import build_task
+from tasks.engine.precision import device_type, resolved_precision
+from tasks.engine.task import Task
+from tasks.engine.trained import trained_settings
 from tasks.errors import SettingError
 from tasks.explicit import explicit_settings
 from tasks.origin import origin_of
 from tasks.subjects import as_trained
-from tasks.training.precision import device_type, resolved_precision
-from tasks.training.task import Task
-from tasks.training.trained import trained_settings
 
 _BOXES_ALONE = "faster_rcnn"
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")

@@ -7,6 +7,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from tasks.build import build_data
+from tasks.data.loaders import TaskData
+from tasks.engine.unreadable import check_readable
 from tasks.errors import SettingError
 from tasks.reporting.console import print_line
 from tasks.reporting.provenance import Provenance
@@ -23,8 +25,6 @@ from tasks.robustness.on_the_fly import (
     profile_for,
     usual_side,
 )
-from tasks.training.loaders import TaskData
-from tasks.training.unreadable import check_readable
 
 _NO_PART_OF_PROTOCOL = (
     "_target_",

@@ -19,7 +19,12 @@ from tasks.build_corruption import (
     given_profile,
     prepared_for,
 )
+from tasks.data.loaders import TaskData
+from tasks.data.pixels import Pixels
 from tasks.derived import completed
+from tasks.engine.classifier import Classifier
+from tasks.engine.precision import resolved_precision
+from tasks.engine.task import Task
 from tasks.errors import SettingError
 from tasks.origin import Origin, backbone_of, given_checkpoints, origin_of, plain_group
 from tasks.robustness.data import (
@@ -38,11 +43,6 @@ from tasks.robustness.report.comparison import check_comparable
 from tasks.robustness.scoring.subject import Subject
 from tasks.robustness.task import RobustnessTask
 from tasks.subjects import IMAGENET, SETS
-from tasks.training.classifier import Classifier
-from tasks.training.loaders import TaskData
-from tasks.training.pixels import Pixels
-from tasks.training.precision import resolved_precision
-from tasks.training.task import Task
 
 logger = logging.getLogger(__name__)
 _OF_EVALUATION = ("inference", "proposals", "detector")

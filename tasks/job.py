@@ -20,10 +20,15 @@ from tasks.build import Job, build_job, build_task
 from tasks.build_benchmark import benchmarked, build_benchmark
 from tasks.build_corruption import build_altered_data, write_corrupted
 from tasks.build_evaluation import build_evaluation
+from tasks.data.loaders import TaskData
 from tasks.depthwise import set_depthwise
+from tasks.engine.callbacks import positions_of
+from tasks.engine.gathering import gather_lists
+from tasks.engine.task import Task
 from tasks.explicit import explicit_settings
 from tasks.modes import BENCHMARK, CORRUPT, MODES, ROBUSTNESS, Outcome
 from tasks.opening import print_benchmark, print_job
+from tasks.processes import job_processes
 from tasks.reporting.console import print_results
 from tasks.reporting.page import Section
 from tasks.reporting.positions import Movement
@@ -33,11 +38,6 @@ from tasks.reporting.run_report import write_run_report
 from tasks.run_folder import claim_run_folder, removed_if_refused, write_protocol
 from tasks.settings import check_kinds, check_settings
 from tasks.subjects import with_subject
-from tasks.training.callbacks import positions_of
-from tasks.training.gathering import gather_lists
-from tasks.training.loaders import TaskData
-from tasks.training.processes import job_processes
-from tasks.training.task import Task
 
 
 def run_job(config: DictConfig) -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tasks.training.finite_outputs import not_finite_notes
+from tasks.engine.finite_outputs import not_finite_notes
 
 if TYPE_CHECKING:
     from tasks.build import Job
+    from tasks.data.loaders import Split, TaskData
     from tasks.robustness.data import CellData
     from tasks.robustness.task import RobustnessTask
-    from tasks.training.loaders import Split, TaskData
 
 
 @dataclass

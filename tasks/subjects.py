@@ -12,6 +12,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from tasks.engine.trained import trained_settings
 from tasks.errors import SettingError
 from tasks.explicit import Explicit, explicit_settings
 from tasks.modes import ROBUSTNESS
@@ -24,7 +25,6 @@ from tasks.origin import (
     newest_runs,
     origin_of,
 )
-from tasks.training.trained import trained_settings
 
 logger = logging.getLogger(__name__)
 SETS = "imagenet_sets"

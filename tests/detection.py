@@ -7,7 +7,7 @@ from commands import TINY
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tasks.shapes import CLASS_NAMES, ShapeScenes
+from tasks.data.shapes import CLASS_NAMES, ShapeScenes
 
 SIZES = ("task.channels=8", "task.width=16", "task.proposals=20", "task.samples=16")
 DET = (*(item for item in TINY if "image_size" not in item), "task=det", *SIZES)

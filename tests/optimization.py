@@ -1,6 +1,6 @@
 """Settings of an optimization without any extra."""
 
-from tasks.training.optimization import Optimization
+from tasks.engine.optimization import Optimization
 
 SETTINGS = Optimization(
     lr=1.0,

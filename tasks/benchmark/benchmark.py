@@ -20,9 +20,9 @@ from tasks.benchmark.settings import BenchmarkSettings
 from tasks.benchmark.statistics import Latency, Rounds, relative_throughput
 from tasks.benchmark.steps import InferenceStep, TrainingStep
 from tasks.benchmark.timing import Step, burst_length, time_by_turns, warm_up
+from tasks.engine.task import Task
 from tasks.reporting.console import print_line
 from tasks.reporting.progress import Progress
-from tasks.training.task import Task
 
 _LONGEST_REASON = 300
 

@@ -10,9 +10,9 @@ from torch import nn
 import dcls
 from dcls.interpolation import position_limits
 from dcls.ndlayer import DclsNd
-from tasks.training.network import NetworkTask
-from tasks.training.optimization import build_optimizer, parameter_groups
-from tasks.training.task import Task
+from tasks.engine.network import NetworkTask
+from tasks.engine.optimization import build_optimizer, parameter_groups
+from tasks.engine.task import Task
 
 
 @dataclass

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tasks.data.loaders import Loading, TaskData
+from tasks.engine.task import Batch
 from tasks.reporting.palette import Palette, generic_palette
-from tasks.training.loaders import Loading, TaskData
-from tasks.training.task import Batch
 
 OBJECTS = 7
 """Objects of a picture to be detected, about as many as COCO's pictures have on average."""

@@ -8,7 +8,7 @@ import torch
 
 from dcls.positions import clamp_positions
 from tasks.benchmark.models import Model
-from tasks.training.task import Batch
+from tasks.engine.task import Batch
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 

@@ -18,11 +18,11 @@ from tasks.classification.transforms import (
     eval_transform,
     train_transform,
 )
+from tasks.data.images import Pictures
+from tasks.data.loaders import Loading, Split, TaskData
+from tasks.data.shapes import CLASS_NAMES, LevelName, ShapeSplits
+from tasks.data.transforms import Transform
 from tasks.errors import DatasetError, SettingError
-from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
-from tasks.training.loaders import Loading, Split, TaskData
-from tasks.training.pictures import Pictures
-from tasks.training.views import Transform
 
 FASHION_CLASSES = (
     "t-shirt/top",

@@ -11,11 +11,11 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from torchvision.datasets import ImageFolder
 
+from tasks.data.images import read_image
+from tasks.data.labelled import LabelledImages
+from tasks.data.shapes import CLASS_NAMES, ShapeScenes
+from tasks.data.transforms import Transform
 from tasks.errors import DatasetError
-from tasks.shapes import CLASS_NAMES, ShapeScenes
-from tasks.training.labelled import LabelledImages
-from tasks.training.pictures import read_image
-from tasks.training.views import Transform
 
 
 class ImageClasses(LabelledImages):

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from tasks.engine.gathering import gather_lists
+from tasks.engine.predictions import NO_PREDICTION, predictions
 from tasks.reporting.calibration import BINS, ConfidenceBins, confidence_bins
-from tasks.training.gathering import gather_lists
-from tasks.training.predictions import NO_PREDICTION, predictions
 
 _FIRST = 5
 

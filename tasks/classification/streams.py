@@ -16,10 +16,10 @@ from webdataset.gopen import gopen
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from tasks.classification.shards import TarShard
+from tasks.data.images import UNREADABLE, Alteration, Sample, read_image, unreadable
+from tasks.data.sequential import Block, Place
+from tasks.data.transforms import Transform
 from tasks.errors import DatasetError
-from tasks.training.blocks import Block, Place
-from tasks.training.pictures import UNREADABLE, Alteration, Sample, read_image, unreadable
-from tasks.training.views import Transform
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp")
 _BROKEN = (tarfile.TarError, OSError, EOFError)

@@ -13,12 +13,12 @@ from dcls.dtypes import widened
 from tasks.classification.data import ClassificationData
 from tasks.classification.report import TestSummary, report_sections
 from tasks.classification.scores import StageScores, TestRecord
+from tasks.data.pixels import Pixels
+from tasks.engine.classifier import Classifier
+from tasks.engine.optimization import Optimization
+from tasks.engine.task import Batch, Stage
 from tasks.errors import SettingError
 from tasks.reporting.page import Section
-from tasks.training.classifier import Classifier
-from tasks.training.optimization import Optimization
-from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage
 
 
 @dataclass(frozen=True)

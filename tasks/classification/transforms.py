@@ -9,8 +9,8 @@ from timm.data import auto_augment, create_transform
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode, v2
 
+from tasks.data.transforms import Transform, centre_view, image_bytes
 from tasks.errors import SettingError
-from tasks.training.views import Transform, centre_view, image_bytes
 
 
 @dataclass(frozen=True)

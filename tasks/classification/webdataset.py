@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 from tasks.classification.data import ClassificationData
 from tasks.classification.shards import LAYOUT, TarShard, find_shards
 from tasks.classification.streams import ShardSamples, read_shard
+from tasks.data.images import Pictures
+from tasks.data.loaders import Loading, Split
+from tasks.data.sequential import BlockBatches
 from tasks.errors import DatasetError, SettingError
-from tasks.training.blocks import BlockBatches
-from tasks.training.loaders import Loading, Split
-from tasks.training.pictures import Pictures
 
 IMAGENET = "imagenet"
 """The setting `classes` of ImageNet's thousand."""

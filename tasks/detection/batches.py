@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Sampler
 
+from tasks.data.images import Sample
 from tasks.detection.network.detector import padded_size
-from tasks.training.pictures import Sample
 
 
 class ShapeBatches(Sampler[list[int]]):

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
+from tasks.data.images import Pictures, Sample
+from tasks.data.loaders import Loading, Split, TaskData, collate
+from tasks.data.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.detection.annotations.reading import (
     Annotations,
     ImageRecord,
@@ -24,9 +27,6 @@ from tasks.detection.records import ImageTruth
 from tasks.detection.transforms import DetRecipe, EvalTransform, TrainTransform
 from tasks.errors import DatasetError
 from tasks.reporting.palette import Palette, generic_palette
-from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
-from tasks.training.loaders import Loading, Split, TaskData, collate
-from tasks.training.pictures import Pictures, Sample
 
 logger = logging.getLogger(__name__)
 _NAMED = 4

@@ -8,12 +8,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from tasks.data.images import Pictures, RgbPicture, Sample, rgb_picture
+from tasks.data.shapes import Scene, ShapeScenes
 from tasks.detection.annotations.reading import ImageRecord, instance_masks
 from tasks.detection.annotations.segments import Masks, encoded_masks
 from tasks.detection.records import ImageTruth, Size
 from tasks.detection.transforms import EvalTransform, TrainTransform, as_content
-from tasks.shapes import Scene, ShapeScenes
-from tasks.training.pictures import Pictures, RgbPicture, Sample, rgb_picture
 
 
 class AnnotatedImages(Pictures):

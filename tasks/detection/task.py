@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dcls.backbone import Backbone
+from tasks.data.images import RgbPicture, Sample
+from tasks.data.loaders import Split
+from tasks.data.pixels import Pixels
 from tasks.detection.data import DetectionData
 from tasks.detection.network.detector import Detector, load_weights, padded, padded_size
 from tasks.detection.network.paste import run_lengths
@@ -25,15 +28,12 @@ from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import Kind, coco_results
 from tasks.detection.scoring.figures import Figures, all_figures, class_values, figure_values
 from tasks.detection.scoring.mistakes import mistakes
+from tasks.engine.gathering import computed_once, gather_lists
+from tasks.engine.network import NetworkTask
+from tasks.engine.optimization import Optimization
+from tasks.engine.task import Batch, Stage
 from tasks.reporting.files import write_atomically
 from tasks.reporting.page import Section
-from tasks.training.gathering import computed_once, gather_lists
-from tasks.training.loaders import Split
-from tasks.training.network import NetworkTask
-from tasks.training.optimization import Optimization
-from tasks.training.pictures import RgbPicture, Sample
-from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage
 
 Scene = Mapping[str, Any]
 

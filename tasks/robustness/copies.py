@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from tasks.data.images import UNREADABLE, Pictures, RgbPicture
 from tasks.errors import DatasetError, SettingError
 from tasks.reporting.files import to_json, write_atomically
 from tasks.reporting.progress import Progress, joined, left_text
 from tasks.robustness.on_the_fly import Corruption
-from tasks.training.pictures import UNREADABLE, Pictures, RgbPicture
 
 logger = logging.getLogger(__name__)
 

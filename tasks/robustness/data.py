@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tasks.data.images import AlteredPictures, Pictures, Readable, Sample
+from tasks.data.loaders import Split, TaskData
 from tasks.errors import SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.on_the_fly import Corruption
-from tasks.training.loaders import Split, TaskData
-from tasks.training.pictures import AlteredPictures, Pictures, Readable, Sample
 
 Place = tuple[int, int | None]
 """Number of a cell, and of a picture in it; None: padding."""

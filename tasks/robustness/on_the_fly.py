@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
+from tasks.data.images import UNREADABLE, Pictures, RgbPicture
 from tasks.errors import SettingError
 from tasks.opencv import require_cv2
 from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
@@ -21,7 +22,6 @@ from tasks.robustness.corruptions import (
     generator_for,
 )
 from tasks.robustness.corruptions.severities import Strengths
-from tasks.training.pictures import UNREADABLE, Pictures, RgbPicture
 
 Profile = Literal["imagenet-c", "tiny-imagenet-c", "cifar-c", "any-size"]
 PROFILES: tuple[str, ...] = get_args(Profile)

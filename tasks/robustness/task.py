@@ -12,6 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from dcls.backbone import Backbone
+from tasks.data.images import RgbPicture
+from tasks.engine.gathering import gather_lists
+from tasks.engine.task import Batch, Stage, Task
+from tasks.engine.unreadable import check_readable
 from tasks.errors import DatasetError
 from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.page import Picture, Section, Table
@@ -30,10 +34,6 @@ from tasks.robustness.scoring.scores import (
     CellScore,
 )
 from tasks.robustness.scoring.subject import Subject, score_of
-from tasks.training.gathering import gather_lists
-from tasks.training.pictures import RgbPicture
-from tasks.training.task import Batch, Stage, Task
-from tasks.training.unreadable import check_readable
 
 logger = logging.getLogger(__name__)
 

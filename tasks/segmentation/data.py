@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from torch.utils.data import default_collate
 
+from tasks.data.images import Pictures, Sample
+from tasks.data.loaders import Loading, Split, TaskData, collate
+from tasks.data.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.errors import DatasetError
 from tasks.reporting.palette import Palette, generic_palette
 from tasks.segmentation.datasets import PairScenes, SceneTransform, ShapeMasks
@@ -14,9 +17,6 @@ from tasks.segmentation.masks import Labels, Pair, check_pairs
 from tasks.segmentation.openmmlab import ADE20K, VOC
 from tasks.segmentation.pairs import class_names, folder_pairs, listed_pairs
 from tasks.segmentation.transforms import EvalTransform, SegRecipe, TrainTransform
-from tasks.shapes import CLASS_NAMES, LevelName, ShapeSplits
-from tasks.training.loaders import Loading, Split, TaskData, collate
-from tasks.training.pictures import Pictures, Sample
 
 
 class SegmentationData(TaskData):

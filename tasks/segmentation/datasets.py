@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from tasks.data.images import Pictures, RgbPicture, Sample
+from tasks.data.shapes import Scene, ShapeScenes
 from tasks.segmentation.masks import Labels, Mask, Pair, read_mask
 from tasks.segmentation.openmmlab import imfrombytes
 from tasks.segmentation.transforms import Picture
-from tasks.shapes import Scene, ShapeScenes
-from tasks.training.pictures import Pictures, RgbPicture, Sample
 
 SceneTransform = Callable[[Picture, Mask], dict[str, Any]]
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from tasks.engine.gathering import gather_lists
 from tasks.segmentation.model import IGNORED
-from tasks.training.gathering import gather_lists
 
 LONGEST = 384
 """Side in pixels to which a kept image is reduced."""

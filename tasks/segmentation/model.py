@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import dcls
+from tasks.engine.trained import backbone_settings
 from tasks.errors import SettingError
 from tasks.segmentation.fusion import FusedUPerHead
 from tasks.segmentation.heads import AUXILIARY_WEIGHT, CLASSIFIER_STD, Settings, complete_head
 from tasks.segmentation.openmmlab import MODELS, EncoderDecoder, PixelData, SegDataSample
 from tasks.segmentation.windows import slide_bands
-from tasks.training.trained import backbone_settings
 
 _FASTER = {"UPerHead": FusedUPerHead}
 """Heads that compute the same as mmsegmentation's of that name, faster."""

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from dcls.backbone import Backbone
+from tasks.data.images import RgbPicture
+from tasks.data.pixels import Pixels
+from tasks.engine.network import NetworkTask
+from tasks.engine.optimization import Optimization
+from tasks.engine.task import Batch, Stage
 from tasks.reporting.page import Section
 from tasks.segmentation.data import SegmentationData
 from tasks.segmentation.examples import Examples
@@ -17,11 +22,6 @@ from tasks.segmentation.model import Segmenter, load_weights
 from tasks.segmentation.pictures import overlaid
 from tasks.segmentation.report import TestSummary, report_sections
 from tasks.segmentation.scores import PixelConfusion, figures
-from tasks.training.network import NetworkTask
-from tasks.training.optimization import Optimization
-from tasks.training.pictures import RgbPicture
-from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Stage
 
 Scene = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED_IN_DCLS = {"dcls", "torch", "torchvision", "timm", "numpy", "safetensors"}
 ALLOWED_IN_GPU = {"triton"}  # comes with torch, but not everywhere
 WINGS = {"classification", "segmentation", "detection", "robustness", "benchmark"}
-SHARED = ("training", "reporting", "shapes")
+SHARED = ("engine", "data", "reporting")
 
 
 def sources(package):

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from tasks.detection.transforms import as_content
+from tasks.engine.unreadable import check_readable
 from tasks.errors import DatasetError
-from tasks.training.unreadable import check_readable
 
 
 def image(split):

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from effects.case import Case
 from effects.rows import Effect, Refused
 from effects.shared import ALL
-from tasks.training.trainer import build_trainer
+from tasks.engine.trainer import build_trainer
 
 
 def trainer_arguments(name):

@@ -178,7 +178,7 @@ def test_a_recipe_of_the_released_runs_counts_312_steps_an_epoch():
     """1,281,167 images in batches of 128 on 8 GPUs, 4 of them a step."""
     from types import SimpleNamespace
 
-    from tasks.training.accumulation import drop_incomplete_step
+    from tasks.engine.accumulation import drop_incomplete_step
 
     assert composed("experiment=imagenet_convnext_dcls_tiny").optim.positions == "released"
     trainer = SimpleNamespace(limit_train_batches=1.0, accumulate_grad_batches=4)

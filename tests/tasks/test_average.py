@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tasks.training.average import ExponentialAverage
+from tasks.engine.average import ExponentialAverage
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

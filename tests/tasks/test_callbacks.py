@@ -7,9 +7,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import dcls
+from tasks.engine.callbacks import PositionRecorder, positions_of
+from tasks.engine.finite import FiniteLoss
 from tasks.errors import TrainingError
-from tasks.training.callbacks import PositionRecorder, positions_of
-from tasks.training.finite import FiniteLoss
 
 
 class Line(L.LightningModule):

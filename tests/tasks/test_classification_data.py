@@ -18,10 +18,10 @@ from tasks.classification.data import Shapes
 from tasks.classification.datasets import read_idx
 from tasks.classification.task import ClassificationTask
 from tasks.classification.transforms import ImageRecipe, eval_transform, train_transform
+from tasks.data.images import Readable
+from tasks.data.loaders import Loading, Shard, collate
+from tasks.data.pixels import Pixels
 from tasks.errors import DatasetError, SettingError
-from tasks.training.loaders import Loading, Shard, collate
-from tasks.training.pictures import Readable
-from tasks.training.pixels import Pixels
 
 RECIPE = {
     "image_size": 224,

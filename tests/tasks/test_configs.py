@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 import conf
 import dcls
 from tasks.derived import completed
-from tasks.training.optimization import Optimization
+from tasks.engine.optimization import Optimization
 
 ROOT = Path(conf.__file__).parent
 FILES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("*/*.yaml"))

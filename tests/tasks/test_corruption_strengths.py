@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from reference_corruptions import CONSTANTS, FUNCTIONS, SIDES, ZOOMS, photograph, reference
 
+from tasks.data.images import Pictures
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, corrupt, generator_for
 from tasks.robustness.corruptions.severities import strength
 from tasks.robustness.on_the_fly import Corruption, profile_for, usual_side
-from tasks.training.pictures import Pictures
 
 CELLS = [*itertools.product(SIDES, (*CORRUPTIONS, *EXTRA))]
 FALLING = {  # the published constants themselves do not damage more with every severity

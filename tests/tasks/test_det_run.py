@@ -242,8 +242,8 @@ def test_a_classifier_gives_its_weights_to_the_backbone(run, tmp_path):
 
 def test_figures_are_those_of_the_saved_detections(run):
     """The results file, evaluated again, gives what the run reported."""
+    from tasks.data.shapes import ShapeSplits
     from tasks.detection.datasets import scene_truth
-    from tasks.shapes import ShapeSplits
 
     ended = run(*DET_SHAPES, "trainer.max_epochs=3", "optim.lr=0.01")
     results = json.loads((ended.folder / "detections.bbox.json").read_text())

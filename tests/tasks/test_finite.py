@@ -11,12 +11,12 @@ from segmentation import SEG_SHAPES
 from torch import nn
 from torch.utils.data import DataLoader
 
+from tasks.data.pixels import Pixels
+from tasks.engine.divergence import last_good
+from tasks.engine.finite import FiniteLoss, FiniteWeights
+from tasks.engine.finite_outputs import FiniteOutputs, not_finite_notes
 from tasks.errors import SettingError, TrainingError
 from tasks.reporting.console import metric_text
-from tasks.training.divergence import last_good
-from tasks.training.finite import FiniteLoss, FiniteWeights
-from tasks.training.finite_outputs import FiniteOutputs, not_finite_notes
-from tasks.training.pixels import Pixels
 
 BLOW_UP = (
     "trainer.max_epochs=2",

@@ -11,8 +11,8 @@ from segmentation import SEG_SHAPES
 
 from dcls.ndlayer import DclsNd
 from tasks.build import build_data, build_task
-from tasks.training.callbacks import positions_of
-from tasks.training.optimization import parameter_groups
+from tasks.engine.callbacks import positions_of
+from tasks.engine.optimization import parameter_groups
 
 TASKS = {"cls": TINY_SHAPES, "det": DET_SHAPES, "seg": SEG_SHAPES}
 LAYER_DECAY = ("optim.layer_decay=0.5", "optim.layer_count=6", "optim.layer_scheme=stage_wise")

@@ -9,8 +9,8 @@ from optimization import SETTINGS
 from torch import nn
 
 import dcls
+from tasks.engine.optimization import build_optimizer, parameter_groups
 from tasks.errors import SettingError, TrainingError
-from tasks.training.optimization import build_optimizer, parameter_groups
 
 
 def model(version="v0"):

@@ -15,10 +15,10 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.nn.modules.module import register_module_forward_hook
 
-from tasks.training import precision
-from tasks.training.optimization import build_optimizer
-from tasks.training.pixels import Pixels
-from tasks.training.precision import ClippingMixedPrecision, resolved_precision
+from tasks.data.pixels import Pixels
+from tasks.engine import precision
+from tasks.engine.optimization import build_optimizer
+from tasks.engine.precision import ClippingMixedPrecision, resolved_precision
 
 TASKS = {"cls": TINY_SHAPES, "seg": SEG_SHAPES, "det": DET_SHAPES}
 FIGURE = {"cls": "test/loss", "seg": "test/aacc", "det": "test/box_ar100"}

@@ -198,8 +198,8 @@ def test_a_terminal_keeps_its_bar_and_gets_no_lines(run, often, no_report, monke
             bars.append(given)
             return Callback()
 
-    monkeypatch.setattr("tasks.training.trainer.RichProgressBar", Bar)
-    monkeypatch.setattr("tasks.training.trainer.watched", lambda: True)
+    monkeypatch.setattr("tasks.engine.trainer.RichProgressBar", Bar)
+    monkeypatch.setattr("tasks.engine.trainer.watched", lambda: True)
     ended = run(*TINY_SHAPES, "mode=fit")
     assert len(bars) == 1
     assert ended.out.startswith(f"run folder: {ended.folder}")

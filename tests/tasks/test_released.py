@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 import dcls
-from tasks.training.accumulation import drop_incomplete_step
-from tasks.training.loaders import Loading, TaskData
-from tasks.training.task import Task
-from tasks.training.trainer import build_trainer
+from tasks.data.loaders import Loading, TaskData
+from tasks.engine.accumulation import drop_incomplete_step
+from tasks.engine.task import Task
+from tasks.engine.trainer import build_trainer
 
 EPOCHS, BATCHES, ACCUMULATED = 3, 7, 3
 LR, FLOOR, DECAY, AVERAGE = 0.02, 0.001, 0.05, 0.6

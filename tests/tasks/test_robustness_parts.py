@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from tasks.data.images import AlteredPictures, Pictures, read_picture
 from tasks.errors import SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.data import AlteredSource, CellBatches, Cells, balanced_subset
@@ -25,7 +26,6 @@ from tasks.robustness.scoring.intervals import (
 )
 from tasks.robustness.scoring.outcomes import NO_PREDICTION, joined, outcomes_of
 from tasks.robustness.scoring.scores import LabelSpaces
-from tasks.training.pictures import AlteredPictures, Pictures, read_picture
 
 
 class Numbers(Pictures):

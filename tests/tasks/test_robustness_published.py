@@ -30,12 +30,12 @@ from robustness import (
     wrong,
 )
 
+from tasks.data.images import read_picture
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
 from tasks.robustness.published import sets
 from tasks.robustness.published.layouts import BAR_CORRUPTIONS as BAR
 from tasks.robustness.published.layouts import LAYOUTS
 from tasks.robustness.scoring.summary import ALEXNET
-from tasks.training.pictures import read_picture
 
 CELLS = all_cells()
 AMONG_A, AMONG_R = (200, IN_A), (200, IN_R)

@@ -4,13 +4,13 @@ import pytest
 from PIL import Image
 from timm.data import ImageNetInfo
 
+from tasks.data.images import read_picture
 from tasks.errors import DatasetError, SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
 from tasks.robustness.published.layouts import BAR_CORRUPTIONS, LAYOUTS
 from tasks.robustness.published.sets import find_sets
 from tasks.robustness.published.subsets import class_subset
-from tasks.training.pictures import read_picture
 
 SYNSETS = ImageNetInfo().label_names()
 KEYS = ("val", "c", "a", "r", "sketch", "v2", "c_bar")

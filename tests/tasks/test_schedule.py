@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 from optimization import SETTINGS
 
-from tasks.errors import SettingError
-from tasks.training.schedule import (
+from tasks.engine.schedule import (
     constant,
     cosine,
     polynomial,
@@ -15,6 +14,7 @@ from tasks.training.schedule import (
     stepwise,
     warmup_steps,
 )
+from tasks.errors import SettingError
 
 
 def test_cosine_with_warmup_is_the_published_table():

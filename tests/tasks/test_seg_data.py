@@ -8,10 +8,10 @@ from mmseg.datasets import ADE20KDataset
 from mmseg.models import SegDataPreProcessor
 from segmentation import random_mask, write_pair
 
+from tasks.data.loaders import Loading
+from tasks.data.pixels import Pixels
 from tasks.segmentation.data import Ade20k, Shapes, generic_palette
 from tasks.segmentation.masks import Labels, read_mask
-from tasks.training.loaders import Loading
-from tasks.training.pixels import Pixels
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RECIPE = {

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from tasks.data.shapes import CLASS_NAMES, LEVELS, ShapeScenes
+from tasks.data.shapes.canvas import Pose, rasterise
+from tasks.data.shapes.draws import Draws
+from tasks.data.shapes.forms import CLASS_FORMS, FRAGMENTS
+from tasks.data.shapes.texture import texture_bank
 from tasks.errors import SettingError, TaskError
-from tasks.shapes import CLASS_NAMES, LEVELS, ShapeScenes
-from tasks.shapes.canvas import Pose, rasterise
-from tasks.shapes.draws import Draws
-from tasks.shapes.forms import CLASS_FORMS, FRAGMENTS
-from tasks.shapes.texture import texture_bank
 
 CHECKSUMS = {
     "easy": [1912693130, 2410916082, 3183965695],
@@ -73,7 +73,7 @@ def test_splits_seeds_and_levels_share_no_scene(other):
 
 
 def test_the_generator_needs_no_torch():
-    code = "import sys, tasks.shapes; sys.exit('torch' in sys.modules)"
+    code = "import sys, tasks.data.shapes; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from segmentation import SEG, random_mask, write_pair
 from shards import SHARDS, write_splits
 
+from tasks.data.loaders import Loading, TaskData
+from tasks.engine.callbacks import log_interval
 from tasks.errors import SettingError
-from tasks.training.callbacks import log_interval
-from tasks.training.loaders import Loading, TaskData
 
 
 def without(settings, *names):

@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tasks.training.average import ExponentialAverage
-from tasks.training.checkpoints import BEST, LAST, checkpoint_callbacks
+from tasks.engine.average import ExponentialAverage
+from tasks.engine.checkpoints import BEST, LAST, checkpoint_callbacks
 
 BATCHES = 4
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")

@@ -7,9 +7,9 @@ from commands import TINY, refused
 from detection import DET_FILES, write_split
 from segmentation import SEG_FILES, random_mask, write_pair
 
+from tasks.data.loaders import Loading
+from tasks.engine.unreadable import UnreadableLimit, check_readable
 from tasks.errors import DatasetError
-from tasks.training.loaders import Loading
-from tasks.training.unreadable import UnreadableLimit, check_readable
 
 FOLDERS = ("dataset.batch_size=4", "dataset.image_size=32")
 BROKEN = b"no image"
@@ -128,7 +128,7 @@ def test_processes_count_together_and_a_sample_once(monkeypatch):
     for _ in range(2):  # the same samples in each epoch
         limit.on_validation_batch_end(trainer, None, None, batch, 0)  # does not stop alone
     others = []
-    monkeypatch.setattr("tasks.training.unreadable.gather_lists", lambda own: [*own, *others])
+    monkeypatch.setattr("tasks.engine.unreadable.gather_lists", lambda own: [*own, *others])
     with pytest.raises(DatasetError, match=r"^2 of 100 samples of the val split"):
         limit.on_validation_epoch_end(trainer, None)
     limit = UnreadableLimit(Split())

@@ -12,8 +12,8 @@ from shards import SHARDS, sample, write_shard, write_splits
 
 from tasks.classification.shards import TarShard, count_samples, find_shards
 from tasks.classification.streams import ShardSamples, read_shard
+from tasks.data.sequential import BlockBatches
 from tasks.errors import DatasetError
-from tasks.training.blocks import BlockBatches
 
 TRAIN, VAL = "train-{0..2}.tar", "val-{0..1}.tar"
 

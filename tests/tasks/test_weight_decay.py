@@ -7,7 +7,7 @@ from timm.optim import param_groups_weight_decay
 from torch import nn
 
 import dcls
-from tasks.training.task import Task
+from tasks.engine.task import Task
 
 SMALL = {"embed_dim": 12, "num_classes": 3}
 VIT = {"img_size": 32, "depth": 1, "num_heads": 3, **SMALL}
@@ -108,7 +108,7 @@ def test_learned_positions_and_our_own_backbones_are_as_before():
 
 def test_a_name_that_the_model_does_not_have_is_an_error():
     """Or parameters would be decayed in silence, once a task names its parts otherwise."""
-    from tasks.training.optimization import parameter_groups
+    from tasks.engine.optimization import parameter_groups
 
     with pytest.raises(AssertionError, match="pos_embed"):
         parameter_groups(nn.Linear(2, 2), SETTINGS, {}, {"pos_embed"})

@@ -20,7 +20,7 @@ from tasks.detection.network.rpn import RegionProposals
 from tasks.detection.network.settings import PUBLISHED, SIZES, DetectorSettings, sized
 from tasks.detection.network.targets import Target
 from tasks.detection.records import Size
-from tasks.training.trained import backbone_settings
+from tasks.engine.trained import backbone_settings
 
 
 class Detector(nn.Module):

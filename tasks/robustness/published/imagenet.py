@@ -10,15 +10,15 @@ from typing import Any, ClassVar
 from PIL import Image
 from timm.data import ImageNetInfo
 
+from tasks.data.images import Pictures, read_image
+from tasks.data.labelled import LabelledImages
+from tasks.data.loaders import Loading, Split, TaskData
+from tasks.data.transforms import Transform, centre_view
 from tasks.errors import DatasetError, SettingError
 from tasks.robustness.cells import IMAGENET_C, IMAGENET_C_BAR, Cell
 from tasks.robustness.copies import ABOUT_FILE
 from tasks.robustness.data import CellSource
 from tasks.robustness.published.sets import CellFiles, FoundSets, ImageFile, find_sets
-from tasks.training.labelled import LabelledImages
-from tasks.training.loaders import Loading, Split, TaskData
-from tasks.training.pictures import Pictures, read_image
-from tasks.training.views import Transform, centre_view
 
 logger = logging.getLogger(__name__)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from tasks.data.images import UNREADABLE, RgbPicture
+from tasks.engine.predictions import NO_PREDICTION
 from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Picture
 from tasks.robustness.cells import CLEAN
@@ -10,8 +12,6 @@ from tasks.robustness.ledger import Records
 from tasks.robustness.pictures.strip import Shown, strip_picture
 from tasks.robustness.scoring.outcomes import Outcomes
 from tasks.robustness.scoring.scores import ALL
-from tasks.training.pictures import UNREADABLE, RgbPicture
-from tasks.training.predictions import NO_PREDICTION
 
 SEVERITY = 3
 """At which corruptions are shown, the middle one."""

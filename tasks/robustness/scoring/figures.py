@@ -5,14 +5,14 @@ from typing import Literal
 
 from timm.data import ImageNetInfo
 
+from tasks.data.loaders import TaskData
+from tasks.engine.classifier import Classifier
+from tasks.engine.task import Task
 from tasks.robustness.ledger import Records
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.scoring.corrupted import corrupted_classes, dense
 from tasks.robustness.scoring.evaluations import clean, published_sets
 from tasks.robustness.scoring.figure import Figure
-from tasks.training.classifier import Classifier
-from tasks.training.loaders import TaskData
-from tasks.training.task import Task
 
 NOT_IMAGENET_C = (
     "The pictures were corrupted by this program. That is not ImageNet-C, whose files are fixed: "

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tasks.engine.predictions import NO_PREDICTION, predictions
 from tasks.reporting.calibration import ConfidenceBins, confidence_bins
-from tasks.training.predictions import NO_PREDICTION, predictions
 
 
 @dataclass(frozen=True)

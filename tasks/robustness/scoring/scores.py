@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tasks.engine.classifier import Classifier
+from tasks.engine.gathering import gather_lists
+from tasks.engine.task import Batch, Task
 from tasks.robustness.cells import CLEAN, Cell
 from tasks.robustness.published.subsets import ClassSubset
 from tasks.robustness.scoring.outcomes import Outcomes, joined, outcomes_of
-from tasks.training.classifier import Classifier
-from tasks.training.gathering import gather_lists
-from tasks.training.task import Batch, Task
 
 ALL = "all"
 """The label space of all classes of the evaluation."""

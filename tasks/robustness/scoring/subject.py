@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from tasks.data.loaders import TaskData
+from tasks.engine.classifier import Classifier
+from tasks.engine.task import Task
 from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.published.subsets import class_subset
 from tasks.robustness.scoring.evaluations import SUBSETS
@@ -10,9 +13,6 @@ from tasks.robustness.scoring.scores import (
     LabelSpaces,
     TaskScore,
 )
-from tasks.training.classifier import Classifier
-from tasks.training.loaders import TaskData
-from tasks.training.task import Task
 
 
 @dataclass(frozen=True)

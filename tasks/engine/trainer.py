@@ -10,21 +10,21 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
-from tasks.errors import SettingError
-from tasks.training.accumulation import ValidationInterval
-from tasks.training.average import ExponentialAverage
-from tasks.training.callbacks import (
+from tasks.engine.accumulation import ValidationInterval
+from tasks.engine.average import ExponentialAverage
+from tasks.engine.callbacks import (
     LONGEST_INTERVAL,
     LogInterval,
     PositionRecorder,
     RateLogger,
 )
-from tasks.training.checkpoints import checkpoint_callbacks
-from tasks.training.finite import FiniteLoss, FiniteWeights
-from tasks.training.finite_outputs import FiniteOutputs
-from tasks.training.precision import device_type, precision_arguments, resolved_precision
-from tasks.training.progress import OpeningLine, ProgressLines
-from tasks.training.task import Task
+from tasks.engine.checkpoints import checkpoint_callbacks
+from tasks.engine.finite import FiniteLoss, FiniteWeights
+from tasks.engine.finite_outputs import FiniteOutputs
+from tasks.engine.precision import device_type, precision_arguments, resolved_precision
+from tasks.engine.progress import OpeningLine, ProgressLines
+from tasks.engine.task import Task
+from tasks.errors import SettingError
 
 
 def build_trainer(

@@ -9,11 +9,11 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from tasks.data.loaders import TaskData
+from tasks.engine.accumulation import steps_per_epoch
+from tasks.engine.callbacks import group_rates
 from tasks.reporting.console import metric_text, print_line
 from tasks.reporting.progress import Clock, Progress, joined, left_text
-from tasks.training.accumulation import steps_per_epoch
-from tasks.training.callbacks import group_rates
-from tasks.training.loaders import TaskData
 
 
 class OpeningLine(Callback):

@@ -8,8 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from tasks.training.callbacks import group_rates
-from tasks.training.checkpoints import newest_checkpoint
+from tasks.engine.callbacks import group_rates
+from tasks.engine.checkpoints import newest_checkpoint
 
 _RAISED = 1.001
 """Times the rate of the settings: beyond rounding."""

@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from tasks.engine.divergence import Step, advice, last_good, over_processes
 from tasks.errors import TrainingError
-from tasks.training.divergence import Step, advice, last_good, over_processes
 
 
 class FiniteOutputs(Callback):

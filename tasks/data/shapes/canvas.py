@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.shapes.draws import Draws
-from tasks.shapes.forms import Form, Plane
-from tasks.shapes.texture import TextureBank
+from tasks.data.shapes.draws import Draws
+from tasks.data.shapes.forms import Form, Plane
+from tasks.data.shapes.texture import TextureBank
 
 Colour = tuple[float, float, float]
 _REACH = 1.15  # no form reaches further than this from its centre

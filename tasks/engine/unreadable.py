@@ -7,9 +7,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
+from tasks.data.loaders import Loading, Split, TaskData
+from tasks.engine.gathering import gather_lists
 from tasks.errors import DatasetError
-from tasks.training.gathering import gather_lists
-from tasks.training.loaders import Loading, Split, TaskData
 
 
 def check_readable(

@@ -5,8 +5,8 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from tasks.training.pictures import Pictures, RgbPicture, Sample
-from tasks.training.views import Transform
+from tasks.data.images import Pictures, RgbPicture, Sample
+from tasks.data.transforms import Transform
 
 
 class LabelledImages(Pictures):

@@ -14,13 +14,13 @@ from dcls.backbone import Backbone
 from dcls.backbones import create_backbone
 from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
+from tasks.data.images import RgbPicture
+from tasks.engine.accumulation import steps_per_epoch
+from tasks.engine.optimization import Optimization, build_optimizer, parameter_groups
+from tasks.engine.schedule import schedule
+from tasks.engine.trained import KEY, KnownData, trained_settings
 from tasks.errors import SettingError
 from tasks.reporting.page import Section, Table
-from tasks.training.accumulation import steps_per_epoch
-from tasks.training.optimization import Optimization, build_optimizer, parameter_groups
-from tasks.training.pictures import RgbPicture
-from tasks.training.schedule import schedule
-from tasks.training.trained import KEY, KnownData, trained_settings
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from tasks.training.loaders import Loading, TaskData
+from tasks.data.loaders import Loading, TaskData
 
 KEY = "hyper_parameters"
 _OPTIONAL = ("category_ids", "masks")

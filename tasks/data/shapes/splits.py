@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasks.data.shapes.dataset import LevelName, ShapeScenes, Split
 from tasks.errors import DatasetError
-from tasks.shapes.dataset import LevelName, ShapeScenes, Split
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from tasks.training.pixels import Pixels
-from tasks.training.task import Batch, Task
+from tasks.data.pixels import Pixels
+from tasks.engine.task import Batch, Task
 
 
 class Classifier(Task):

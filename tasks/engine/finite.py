@@ -1,7 +1,7 @@
 """Stop a run whose numbers are no longer finite, and say why.
 
 Training is watched by its loss, and a checkpoint by the tensors in it, so that no file of a
-diverged run passes for a good one. `tasks.training.finite_outputs` watches validation.
+diverged run passes for a good one. `tasks.engine.finite_outputs` watches validation.
 """
 
 # ruff: noqa: ARG002 - signatures of hooks
@@ -14,8 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from tasks.errors import TrainingError
-from tasks.training.divergence import (
+from tasks.engine.divergence import (
     Step,
     advice,
     first_not_finite,
@@ -23,7 +22,8 @@ from tasks.training.divergence import (
     last_good,
     over_processes,
 )
-from tasks.training.gathering import gather_lists
+from tasks.engine.gathering import gather_lists
+from tasks.errors import TrainingError
 
 _NO_STEP = torch.iinfo(torch.long).max
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from operator import index as as_index
 from typing import Final, Literal, get_args
 
+from tasks.data.shapes.draws import Draws
+from tasks.data.shapes.forms import CLASS_NAMES
+from tasks.data.shapes.level import level_of
+from tasks.data.shapes.scene import Scene, compose
 from tasks.errors import SettingError
-from tasks.shapes.draws import Draws
-from tasks.shapes.forms import CLASS_NAMES
-from tasks.shapes.level import level_of
-from tasks.shapes.scene import Scene, compose
 
 LevelName = Literal["easy", "medium", "hard"]
 Split = Literal["train", "val", "test"]

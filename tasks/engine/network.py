@@ -6,8 +6,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from dcls.backbone import Backbone
-from tasks.training.optimization import Optimization
-from tasks.training.task import Task
+from tasks.engine.optimization import Optimization
+from tasks.engine.task import Task
 
 _CHILD = "network"
 _PREFIX = re.compile(rf"(?:^|(?<=\.)){_CHILD}\.")

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.shapes.draws import Draws
-from tasks.shapes.forms import Plane
+from tasks.data.shapes.draws import Draws
+from tasks.data.shapes.forms import Plane
 
 _BANK_SEED: Final = 20_230_401
 _PATTERNS: Final = 16

@@ -6,11 +6,11 @@ from math import pi, radians
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.shapes.canvas import Canvas, Colour, Pose, rasterise
-from tasks.shapes.draws import Draws
-from tasks.shapes.forms import CLASS_FORMS, CLASS_NAMES, FRAGMENTS, OCCLUDERS
-from tasks.shapes.level import Level
-from tasks.shapes.texture import texture_bank
+from tasks.data.shapes.canvas import Canvas, Colour, Pose, rasterise
+from tasks.data.shapes.draws import Draws
+from tasks.data.shapes.forms import CLASS_FORMS, CLASS_NAMES, FRAGMENTS, OCCLUDERS
+from tasks.data.shapes.level import Level
+from tasks.data.shapes.texture import texture_bank
 
 Mask = NDArray[np.bool_]
 

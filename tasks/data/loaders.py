@@ -9,8 +9,8 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, default_collate
 
+from tasks.data.images import Alteration, AlteredPictures, Pictures, Readable, Sample
 from tasks.errors import DatasetError, SettingError
-from tasks.training.pictures import Alteration, AlteredPictures, Pictures, Readable, Sample
 
 Split = Literal["train", "val", "test"]
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+from tasks.engine.optimization import Optimization
 from tasks.errors import SettingError
-from tasks.training.optimization import Optimization
 
 Factor = Callable[[int], float]
 

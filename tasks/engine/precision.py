@@ -7,8 +7,8 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch.optim import Optimizer
 
+from tasks.engine.task import Task
 from tasks.errors import SettingError
-from tasks.training.task import Task
 
 PrecisionName = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 """`32-true`: float32 throughout. `bf16-mixed`, `16-mixed`: weights in float32, and autocast to

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 Transform = Callable[[Image.Image], Tensor]
-"""From an RGB image to (H, W, 3), uint8; see `tasks.training.pixels` for what follows."""
+"""From an RGB image to (H, W, 3), uint8; see `tasks.data.pixels` for what follows."""
 
 
 def centre_view(image_size: int, crop_fraction: float, interpolation: str) -> Transform:

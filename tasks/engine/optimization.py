@@ -35,7 +35,7 @@ class Optimization:
     that factor for every layer below the head (1.0: off); `layer_scheme` and `layer_count` say how
     the backbone numbers its layers. `power` belongs to the polynomial schedule,
     `milestones` (epochs) and `gamma` to that of steps, `warmup_start` to both (see
-    `tasks.training.schedule`). `repulsion_start_epoch` and `ema_decay` may be None: off.
+    `tasks.engine.schedule`). `repulsion_start_epoch` and `ema_decay` may be None: off.
     """
 
     lr: float

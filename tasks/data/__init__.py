@@ -1,0 +1,1 @@
+"""Images, how they are loaded, and the embedded dataset."""
