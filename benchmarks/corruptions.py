@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/corruptions.py
 
 imagecorruptions-imaug comes with the `test` extra. Every cell, a corruption at a severity, is made
-by both sides in turn from the same picture, after one turn that warms up caches and numba. Printed
-are milliseconds per picture, the mean over five severities of the median over repeats. Without the
+by both sides in turn from the same image, after one turn that warms up caches and numba. Printed
+are milliseconds per image, the mean over five severities of the median over repeats. Without the
 package, ours alone are printed.
 """
 
@@ -37,16 +37,16 @@ def main() -> None:
     if imagecorruptions is not None:
         cv2.setNumThreads(1)
     warnings.simplefilter("ignore")
-    picture = photograph(chosen.height, chosen.width)
+    image = photograph(chosen.height, chosen.width)
     start = time.perf_counter()
     for turn in range(40):  # until all six sheets of frost are drawn: once per process
-        corrupt(picture, "frost", 1, generator_for(0, turn, "frost", 1))
+        corrupt(image, "frost", 1, generator_for(0, turn, "frost", 1))
     print(f"first use of frost: {time.perf_counter() - start:.1f} s, once per process")
     if imagecorruptions is None:
         print("imagecorruptions is not installed: see the head of this file. Ours alone:")
     print(f"| ms at {chosen.height} x {chosen.width} | ours | imagecorruptions | ratio |")
     print("|---|---|---|---|")
-    rows = {name: both(picture, name, chosen.repeats) for name in (*CORRUPTIONS, *EXTRA)}
+    rows = {name: both(image, name, chosen.repeats) for name in (*CORRUPTIONS, *EXTRA)}
     for name, row in rows.items():
         show(name, row)
     show("the 15, mean", average([rows[name] for name in CORRUPTIONS]))
@@ -59,22 +59,22 @@ def photograph(height: int, width: int) -> np.ndarray:
     """A photograph is imitated by coarse noise with a little fine noise on it."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (12, 12, 3)).astype(np.uint8)
-    picture = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
-    return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+    image = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
+    return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 
 
-def both(picture: np.ndarray, name: str, repeats: int) -> tuple[float, float]:
+def both(image: np.ndarray, name: str, repeats: int) -> tuple[float, float]:
     """Milliseconds of both sides (NaN without the package), mean over severities."""
-    return average([cell(picture, name, severity, repeats) for severity in SEVERITIES])
+    return average([cell(image, name, severity, repeats) for severity in SEVERITIES])
 
 
-def cell(picture: np.ndarray, name: str, severity: int, repeats: int) -> tuple[float, float]:
+def cell(image: np.ndarray, name: str, severity: int, repeats: int) -> tuple[float, float]:
     sides: list[Callable[[int], object]] = [
-        lambda turn: corrupt(picture, name, severity, generator_for(0, turn, name, severity))
+        lambda turn: corrupt(image, name, severity, generator_for(0, turn, name, severity))
     ]
     if imagecorruptions is not None:
         sides.append(
-            lambda _: imagecorruptions.corrupt(picture, severity=severity, corruption_name=name)
+            lambda _: imagecorruptions.corrupt(image, severity=severity, corruption_name=name)
         )
     times: list[list[float]] = [[], []]
     for turn in range(repeats + 1):

@@ -87,18 +87,18 @@ def write_files(root: Path, count: int) -> float:
 def photograph(rng: np.random.Generator) -> Image.Image:
     """Noise whose amplitude falls with its frequency, ellipses, and a little grain."""
     width, height = SIZE
-    picture = np.zeros((height, width, 3))
+    image = np.zeros((height, width, 3))
     for cells in (6, 16, 48, 128):
         coarse = rng.integers(0, 256, (cells * 3 // 4, cells, 3), np.uint8)
         smooth = Image.fromarray(coarse).resize(SIZE, Image.Resampling.BICUBIC)
-        picture += np.asarray(smooth, np.float64) / cells**0.7
-    picture = 255 * (picture - picture.min()) / np.ptp(picture)
-    image = Image.fromarray(picture.astype(np.uint8))
+        image += np.asarray(smooth, np.float64) / cells**0.7
+    image = 255 * (image - image.min()) / np.ptp(image)
+    image = Image.fromarray(image.astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for _ in range(6):
         x, y, w, h = (int(rng.integers(20, limit)) for limit in (450, 330, 150, 150))
         draw.ellipse((x, y, x + w, y + h), fill=tuple(map(int, rng.integers(0, 256, 3))))
-    grained = np.asarray(image) + rng.normal(0, 5, picture.shape)
+    grained = np.asarray(image) + rng.normal(0, 5, image.shape)
     return Image.fromarray(grained.clip(0, 255).astype(np.uint8))
 
 
@@ -190,7 +190,7 @@ def compare(
 def stages(root: Path) -> None:
     """Milliseconds per image of each step of our training."""
     data = Folders("imagefolder", str(root), Loading(BATCH, workers=0), RECIPE)
-    paths = [path for path, _ in data.pictures("train").files.samples]
+    paths = [path for path, _ in data.images("train").files.samples]
     seed(0)
     images, start = [read_image(path) for path in paths], 0.0
     start = time.process_time()

@@ -1,4 +1,4 @@
-"""From a configuration to a benchmark: models on random pictures, without a dataset."""
+"""From a configuration to a benchmark: models on random images, without a dataset."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from dcls.backbones import TIMM_PREFIX
 from dcls.errors import CheckpointError
 from tasks.benchmark.benchmark import Benchmark
 from tasks.benchmark.models import spread_positions
-from tasks.benchmark.pictures import RandomPictures
+from tasks.benchmark.random_images import RandomImages
 from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
 from tasks.build import build_task
 from tasks.engine.precision import device_type, resolved_precision
@@ -31,7 +31,7 @@ _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def benchmarked(config: DictConfig) -> DictConfig:
-    """The configuration with random pictures as its dataset, and the backbone of `ckpt`.
+    """The configuration with random images as its dataset, and the backbone of `ckpt`.
 
     What other groups take from a dataset has thereby the values of the published models: a stem of
     stride 4, the full width of detectors.
@@ -79,7 +79,7 @@ def build_benchmark(config: DictConfig) -> Benchmark:
     _check_names(compared)
     fabric = _fabric(config.trainer.accelerator, config.trainer.precision)
     assert settings.classes is not None
-    data = RandomPictures(settings.classes, config.get("detector") != _BOXES_ALONE)
+    data = RandomImages(settings.classes, config.get("detector") != _BOXES_ALONE)
     tasks = {config.backbone.name: build_task(config, data)}
     _load(tasks[config.backbone.name], config, settings.classes)
     for other in compared:
@@ -168,7 +168,7 @@ def _spread(tasks: dict[str, Task], config: DictConfig) -> list[str]:
 def _remarks(config: DictConfig, settings: BenchmarkSettings) -> list[str]:
     usual, name = PUBLISHED[config.task.name], config.task.name
     size = f"{settings.image_size}x{settings.image_size} pixels, {settings.classes} classes"
-    notes = [f"Random pictures of {size}; layout {_layout(config)}."]
+    notes = [f"Random images of {size}; layout {_layout(config)}."]
     if name == "seg":
         head = config.task.decode_head
         notes.append(

@@ -1,4 +1,4 @@
-"""From a configuration to corrupted pictures: for a test, or as copies on disk."""
+"""From a configuration to corrupted images: for a test, or as copies on disk."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from tasks.errors import SettingError
 from tasks.reporting.console import print_line
 from tasks.reporting.provenance import Provenance
 from tasks.robustness.copies import QUALITY, Copies, claim_copies
-from tasks.robustness.data import check_limit, chosen_pictures
+from tasks.robustness.data import check_limit, chosen_images
 from tasks.robustness.on_the_fly import (
     CROP,
     PROFILES,
@@ -38,7 +38,7 @@ _NO_PART_OF_PROTOCOL = (
 
 
 def build_altered_data(config: DictConfig) -> TaskData:
-    """The data of group `dataset`, its pictures of evaluation under setting `corruption`, if any.
+    """The data of group `dataset`, its images of evaluation under setting `corruption`, if any.
 
     Raises:
         SettingError: no such corruption, or a profile that does not fit.
@@ -54,7 +54,7 @@ def build_altered_data(config: DictConfig) -> TaskData:
 
 
 def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
-    """Write a corrupted copy of the tested pictures to `out`, with `corrupted.json` beside it.
+    """Write a corrupted copy of the tested images to `out`, with `corrupted.json` beside it.
 
     Raises:
         SettingError: if `out` holds copies that were made with other settings, or other files.
@@ -64,12 +64,12 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
     data = build_data(config)
     profile = given or fitting_profile(config, data)
     corruptions = [c for c in corruptions_in(config, profile) if c.name]
-    # the pictures as they are: each corruption itself brings them to the size of its profile
-    pictures = data.pictures(data.test_split)
+    # the images as they are: each corruption itself brings them to the size of its profile
+    images = data.images(data.test_split)
     strict = data.loading.on_corrupt == "error"
-    copies = Copies(pictures, chosen_pictures(pictures, config.limit), corruptions, out, strict)
+    copies = Copies(images, chosen_images(images, config.limit), corruptions, out, strict)
     about = {
-        "what": "pictures corrupted by dcls-tasks: not ImageNet-C",
+        "what": "images corrupted by dcls-tasks: not ImageNet-C",
         "seed": config.seed,
         "profile": profile,
         "quality": QUALITY,
@@ -83,7 +83,7 @@ def write_corrupted(config: DictConfig, provenance: Provenance) -> None:
         f"{out.resolve()}"
     )
     done = copies.write(data.loading.worker_count)
-    print_line(f"{done.written} pictures written, {done.there} were there: {out.resolve()}")
+    print_line(f"{done.written} images written, {done.there} were there: {out.resolve()}")
     if done.unreadable:
         print_line(f"{len(done.unreadable)} images could not be read, and have no copies")
     what = f"the {data.test_split} split of dataset={data.name}"
@@ -109,7 +109,7 @@ def given_profile(config: DictConfig) -> Profile | None:
         )
     if config.profile == "imagenet-c" and not classifies:
         raise SettingError(
-            f"profile=imagenet-c cuts pictures to {CROP}x{CROP}, which would move the labels of "
+            f"profile=imagenet-c cuts images to {CROP}x{CROP}, which would move the labels of "
             f"task={config.task.name}. Set profile=any-size."
         )
     return cast(Profile, config.profile)
@@ -121,14 +121,14 @@ def fitting_profile(config: DictConfig, data: TaskData) -> Profile:
     See `profile_for` for the sizes.
     """
     try:
-        side = usual_side(data.pictures(data.test_split))
+        side = usual_side(data.images(data.test_split))
     except SettingError:  # shards have no single images
         side = config.dataset.image_size
     return "any-size" if side is None else profile_for(side)
 
 
 def prepared_for(config: DictConfig, profile: Profile | None) -> DictConfig:
-    """With `imagenet-c` the corrupted pictures have their size already and are not cut again."""
+    """With `imagenet-c` the corrupted images have their size already and are not cut again."""
     if profile != "imagenet-c":
         return config
     own = config.copy()
@@ -144,7 +144,7 @@ def corruptions_in(config: DictConfig, profile: Profile) -> list[Corruption]:
 
 
 def dataset_settings(config: DictConfig) -> dict[str, Any]:
-    """The settings of group `dataset` on which tested pictures and their figures depend."""
+    """The settings of group `dataset` on which tested images and their figures depend."""
     dataset = OmegaConf.to_container(config.dataset, resolve=True)
     assert isinstance(dataset, dict)
     settings = {str(k): v for k, v in dataset.items() if k not in _NO_PART_OF_PROTOCOL}

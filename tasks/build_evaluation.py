@@ -1,4 +1,4 @@
-"""From a configuration to the models and the pictures of a robustness evaluation."""
+"""From a configuration to the models and the images of a robustness evaluation."""
 
 import hashlib
 import logging
@@ -97,8 +97,8 @@ def _sources(config: DictConfig, base: TaskData, profile: Profile | None) -> lis
     if isinstance(base, ImageNetSets):
         return base.sources()
     assert profile is not None
-    pictures = base.pictures(base.test_split)
-    return [AlteredSource(pictures, one) for one in corruptions_in(config, profile)]
+    images = base.images(base.test_split)
+    return [AlteredSource(images, one) for one in corruptions_in(config, profile)]
 
 
 def _subject(
@@ -172,7 +172,7 @@ def _protocol(
     if isinstance(base, ImageNetSets):
         resized = "resized and cut" if base.recipe.resize_corrupted else "as they are"
         return protocol | {
-            "pictures of ImageNet-C": resized,
+            "images of ImageNet-C": resized,
             "classes of A and R": "their 200 (the mask); among all 1000: unmasked",
             "sets": list(dict.fromkeys(s.cell.collection for s in base.sources())),
             "missing": list(base.found.missing),

@@ -148,7 +148,7 @@ def _report(
 
 
 def _save_positions(job: Job, folder: Path) -> dict[str, Movement]:
-    """Keep positions before and after training as plain data, and return them for the pictures."""
+    """Keep positions before and after training as plain data, and return them for the images."""
     before, after = job.initial_positions, positions_of(job.task)
     if not before:
         return {}

@@ -73,7 +73,7 @@ def robustness(job: "Job") -> Outcome:
     facts: dict[str, int | float | str] = {
         "models": len(task.names),
         "cells": len(task.cells),
-        "unreadable_samples": task.unreadable_pictures,
+        "unreadable_samples": task.unreadable_images,
     }
     notes = [*task.remarks(), *not_finite_notes(job.trainer, {})]  # undefined figures are remarked
     return Outcome(task.metrics(), ", ".join(task.checkpoints), facts, notes)
@@ -115,7 +115,7 @@ MODES: dict[str, Callable[["Job"], Outcome]] = {
     ROBUSTNESS: robustness,
 }
 CORRUPT = "corrupt"
-"""The mode without a model: it only writes pictures."""
+"""The mode without a model: it only writes images."""
 BENCHMARK = "benchmark"
 """The mode without data: it only times models."""
 ALL_MODES = (*MODES, CORRUPT, BENCHMARK)

@@ -29,7 +29,7 @@ def _check_mode(config: DictConfig) -> None:
     if config.mode == ROBUSTNESS:
         _check_whole(config)
     if config.mode == CORRUPT and config.out is None:
-        raise SettingError("mode=corrupt needs a folder for the pictures: out=/data/shapes-c.")
+        raise SettingError("mode=corrupt needs a folder for the images: out=/data/shapes-c.")
 
 
 def check_kinds(config: DictConfig) -> None:
@@ -50,7 +50,7 @@ def check_kinds(config: DictConfig) -> None:
 
 
 def _check_whole(config: DictConfig) -> None:
-    """A cell counts as done with all its pictures, each as it is."""
+    """A cell counts as done with all its images, each as it is."""
     if config.corruption is not None:
         raise SettingError(
             f"corruption={config.corruption} is for mode=test and mode=fit; with mode=robustness "
@@ -59,7 +59,7 @@ def _check_whole(config: DictConfig) -> None:
     if config.trainer.limit_test_batches != 1.0:
         raise SettingError(
             f"trainer.limit_test_batches={config.trainer.limit_test_batches} would leave cells in "
-            "part and count them as done. Set limit=<pictures per set> instead."
+            "part and count them as done. Set limit=<images per set> instead."
         )
 
 

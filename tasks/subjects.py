@@ -121,18 +121,18 @@ def _evaluated(config: DictConfig) -> DictConfig:
     OmegaConf.set_struct(own, False)
     free = HydraConfig.get().runtime.choices.get("task") == ROBUSTNESS  # the run says which task
     if not given_checkpoints(config):
-        own.ckpt = str(_newest_run(config, any_task=free and _no_pictures(config)))
+        own.ckpt = str(_newest_run(config, any_task=free and _no_images(config)))
     first, count = origin_of(given_checkpoints(own)[0]), len(given_checkpoints(own))
     if count > 1 and not explicit_settings().has("name"):
         own.name = f"{count}-models-${{dataset.name}}"  # which may yet change
     brought = ["backbone"] if count == 1 else []  # each of several models has its own
     if first.run is None:
-        if free and _no_pictures(own):
+        if free and _no_images(own):
             raise SettingError(
                 f"ckpt={first.text} belongs to no run, so there is no dataset to evaluate it on. "
                 "Add dataset.root=<folder of imagenet-c and the like>, or another dataset=..."
             )
-    elif free and (_no_pictures(own) or first.run.dataset.name == own.dataset.name):
+    elif free and (_no_images(own) or first.run.dataset.name == own.dataset.name):
         brought += ["task", "dataset"]
     elif free:
         _check_composed_for(first, own)
@@ -182,7 +182,7 @@ def preprocess_as(run: DictConfig, own: DictConfig, explicit: Explicit) -> None:
             OmegaConf.update(own.dataset, name, value, merge=False)
 
 
-def _no_pictures(config: DictConfig) -> bool:
+def _no_images(config: DictConfig) -> bool:
     """Whether the sets are to be evaluated, but nobody said where they are."""
     sets = config.dataset.name == SETS
     return sets and config.dataset.root is None and not any(config.dataset.paths.values())

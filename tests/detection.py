@@ -1,4 +1,4 @@
-"""Small detection runs, and folders of pictures with COCO annotations for the tests."""
+"""Small detection runs, and folders of images with COCO annotations for the tests."""
 
 import json
 
@@ -50,7 +50,7 @@ def annotation(number, image_id, category_id, box, **more):
 
 
 def write_split(root, split, count, size=64, first=0):
-    """Scenes as pictures with a COCO file; every other object has a polygon, the others RLE."""
+    """Scenes as images with a COCO file; every other object has a polygon, the others RLE."""
     folder = root / split
     folder.mkdir(parents=True)
     scenes = ShapeScenes(count, size, "easy", seed=first, split="train", objects=(1, 2))

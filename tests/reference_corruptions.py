@@ -92,10 +92,10 @@ def photograph(height, width, seed=0):
     """A photograph is imitated by coarse noise with edges and a little fine noise on it."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8))
-    picture = np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR)).astype(float)
-    picture[height // 3 : height // 2, width // 4 : width // 2] = (250, 20, 90)
-    picture[-height // 4 :, : width // 5] = 128
-    return np.clip(picture + rng.normal(0, 5, picture.shape), 0, 255).astype(np.uint8)
+    image = np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR)).astype(float)
+    image[height // 3 : height // 2, width // 4 : width // 2] = (250, 20, 90)
+    image[-height // 4 :, : width // 5] = 128
+    return np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8)
 
 
 def smoothed(values, sigma):

@@ -1,7 +1,7 @@
 """Miniature robustness sets, a classifier whose mistakes are known, and its figures by hand.
 
-A picture has one flat colour, and the classifier gives every class a logit by the distance of the
-colour from that class's own: what a picture makes it say is known without the pipeline.
+An image has one flat colour, and the classifier gives every class a logit by the distance of the
+colour from that class's own: what an image makes it say is known without the pipeline.
 """
 
 import io
@@ -51,7 +51,7 @@ SETTINGS = (*AT_224, f"dataset.image_size={SIDE}")
 
 
 class Mistaken(nn.Module):
-    """Logits that are linear in the mean colour of a picture; nan if it is white."""
+    """Logits that are linear in the mean colour of an image; nan if it is white."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -74,8 +74,8 @@ if not timm.is_model(NAME):
     timm.models.register_model(mistaken_on_purpose)
 
 
-class Picture(NamedTuple):
-    """A picture of a set: its file, its class among the thousand, its colour."""
+class Photograph(NamedTuple):
+    """An image of a set: its file, its class among the thousand, its colour."""
 
     file: str
     label: int
@@ -111,9 +111,9 @@ def said(colour, among=(1000, set(SYNSETS)), colours=COLOURS):
     return best, math.exp(logits[best]) / total
 
 
-def by_hand(pictures, among=(1000, set(SYNSETS)), colours=COLOURS):
+def by_hand(images, among=(1000, set(SYNSETS)), colours=COLOURS):
     """Top-1, calibration error over 15 bins, and mean confidence."""
-    found = [(*said(p.colour, among, colours), p.label) for p in pictures]
+    found = [(*said(p.colour, among, colours), p.label) for p in images]
     bins = {}
     for best, confidence, label in found:
         assert abs(confidence * 15 - round(confidence * 15)) > 1e-4 or confidence > 0.999, "an edge"
@@ -126,9 +126,9 @@ def by_hand(pictures, among=(1000, set(SYNSETS)), colours=COLOURS):
     }
 
 
-def wrong(pictures, colours=COLOURS):
-    """1 for each picture of which the model says the wrong class, else 0."""
-    return [int(said(p.colour, colours=colours)[0] != p.label) for p in pictures]
+def wrong(images, colours=COLOURS):
+    """1 for each image of which the model says the wrong class, else 0."""
+    return [int(said(p.colour, colours=colours)[0] != p.label) for p in images]
 
 
 def mixed(label, towards, share):
@@ -138,21 +138,21 @@ def mixed(label, towards, share):
 
 
 def shots(seed, labels=LABELS, strength=2, folder=SYNSETS, each=2):
-    """Pictures of some classes, of which a fixed rule says how they mislead."""
+    """Images of some classes, of which a fixed rule says how they mislead."""
     coloured = list(SYNSETS)
-    pictures = []
+    images = []
     for place, label in enumerate(label for label in labels for _ in range(each)):
         turn = (5 * seed + 7 * place + seed * strength + 3 * strength) % 17
         other = coloured[(coloured.index(label) + 1 + (seed + place) % 6) % len(coloured)]
         misled = turn < 1 + 3 * strength
         share = 0.55 + 0.03 * (turn % 9) if misled else 0.02 * turn + 0.04 * (place % 3)
         file = f"{folder[label]}/val_{place:08}.png"
-        pictures.append(Picture(file, label, mixed(label, other, share)))
-    return pictures
+        images.append(Photograph(file, label, mixed(label, other, share)))
+    return images
 
 
 def all_cells():
-    """All sets by the names of their cells: the folder under the root, and pictures."""
+    """All sets by the names of their cells: the folder under the root, and images."""
     found = {"clean": ("imagenet/val", shots(5, strength=1))}
     for count, name in enumerate((*CORRUPTIONS, *EXTRA), 1):
         for severity in SEVERITIES:
@@ -172,8 +172,8 @@ def all_cells():
     return found
 
 
-def write_picture(path, colour):
-    """One flat picture, as a PNG."""
+def write_figure(path, colour):
+    """One flat image, as a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_as_png(colour))
 
@@ -187,9 +187,9 @@ def _as_png(colour):
 
 def write_cells(root, chosen):
     """Write cells as of `all_cells`."""
-    for folder, pictures in chosen.values():
-        for picture in pictures:
-            write_picture(root / folder / picture.file, picture.colour)
+    for folder, images in chosen.values():
+        for image in images:
+            write_figure(root / folder / image.file, image.colour)
     return root
 
 

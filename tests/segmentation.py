@@ -21,7 +21,7 @@ SEG_FILES = (
 
 
 def write_pair(folder, split, name, mask, images="images", masks="masks", suffix=".jpg"):
-    """A picture whose brightness follows its mask, and the mask itself."""
+    """An image whose brightness follows its mask, and the mask itself."""
     rng = np.random.default_rng(len(name))
     pixels = 60 * (mask[..., None] % 4) + rng.integers(0, 60, (*mask.shape, 3))
     for kind, array, end in ((images, pixels.astype(np.uint8), suffix), (masks, mask, ".png")):

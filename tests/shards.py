@@ -19,7 +19,7 @@ SHARDS = (
 )
 
 
-def picture(number):
+def image(number):
     """Bytes of a JPEG that is unlike any other number's."""
     rng = np.random.default_rng(number)
     pixels = rng.normal(60 + 80 * (number % 3), 20, (20, 24, 3)).clip(0, 255)
@@ -40,7 +40,7 @@ def write_shard(path, samples):
 
 def sample(number, **changes):
     """One of three classes in turn."""
-    parts = {"cls": str(number % 3).encode(), "jpg": picture(number)} | changes
+    parts = {"cls": str(number % 3).encode(), "jpg": image(number)} | changes
     return f"{number:06d}", {ending: part for ending, part in parts.items() if part is not None}
 
 

@@ -12,7 +12,7 @@ def check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     if x.ndim != 4:
         raise LayerArgumentError(
             f"depthwise_conv2d: the input has shape {tuple(x.shape)}, expected (N, C, H, W); "
-            "for one picture use x.unsqueeze(0)"
+            "for one image use x.unsqueeze(0)"
         )
     channels = x.shape[1]
     if weight.ndim != 4 or weight.shape[:2] != (channels, 1):

@@ -15,7 +15,7 @@ from tasks.benchmark.counting import ON_META, Counts, counted
 from tasks.benchmark.layers import LayerTime, time_layers
 from tasks.benchmark.memory import peak_bytes, weight_bytes
 from tasks.benchmark.models import Model, learned_layers
-from tasks.benchmark.pictures import RandomPictures, inference_input, training_batch
+from tasks.benchmark.random_images import RandomImages, inference_input, training_batch
 from tasks.benchmark.settings import BenchmarkSettings
 from tasks.benchmark.statistics import Latency, Rounds, relative_throughput
 from tasks.benchmark.steps import InferenceStep, TrainingStep
@@ -39,13 +39,13 @@ class Benchmark:
         settings: with the usual sizes filled in.
         fabric: device and precision.
         channels_last: memory layout of inputs.
-        seed: of pictures.
+        seed: of images.
         notes: remarks for the reader.
     """
 
     task: str
     tasks: dict[str, Task]
-    data: RandomPictures
+    data: RandomImages
     settings: BenchmarkSettings
     fabric: L.Fabric
     channels_last: bool
@@ -151,7 +151,7 @@ class Benchmark:
         base.train(False)
         found = counted(base.network.to(device), self._input(1), device)
         if found.counted_on != ON_META:
-            note = f"Multiply-adds of task={self.task} depend on the picture: one random picture's."
+            note = f"Multiply-adds of task={self.task} depend on the image: one random image's."
             self.notes += [note] if note not in self.notes else []
         return found
 

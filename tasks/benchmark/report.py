@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from tasks.benchmark.cases import Findings, Measurement
+from tasks.benchmark.figure import throughput_figure
 from tasks.benchmark.layers import LayerTime, by_kind
-from tasks.benchmark.picture import throughput_picture
 from tasks.benchmark.statistics import Spread
 from tasks.reporting.drawing import short
 from tasks.reporting.page import Section, Table
@@ -58,10 +58,10 @@ def main_table(findings: Findings) -> Table:
 
 
 def sections(findings: Findings) -> list[Section]:
-    """The picture, every case, the method and, if they were timed, the layers."""
-    picture = throughput_picture(findings.measurements)
+    """The image, every case, the method and, if they were timed, the layers."""
+    image = throughput_figure(findings.measurements)
     own = [
-        Section("Throughput", pictures=[picture]),
+        Section("Throughput", figures=[image]),
         Section("All cases", tables=[main_table(findings)]),
         Section("How it was measured", _METHOD),
     ]

@@ -35,7 +35,7 @@ class BenchmarkSettings:
         passes: of `PASSES`.
         variants: of `VARIANTS`.
         batch_sizes: images per step; None: those usual for the task.
-        image_size: side of the pictures in pixels; None: likewise.
+        image_size: side of the images in pixels; None: likewise.
         classes: that the model tells apart; None: likewise.
         seconds: of timing per case, on average.
         layers: time every layer too.

@@ -18,7 +18,7 @@ from tasks.classification.transforms import (
     eval_transform,
     train_transform,
 )
-from tasks.data.images import Pictures
+from tasks.data.images import ImageDataset
 from tasks.data.loaders import Loading, Split, TaskData
 from tasks.data.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.data.transforms import Transform
@@ -82,7 +82,7 @@ class Shapes(ClassificationData):
         super().__init__(name, loading, recipe)
         self.splits = ShapeSplits(counts, self.recipe.image_size, level, seed)
 
-    def pictures(self, split: Split) -> Pictures:
+    def images(self, split: Split) -> ImageDataset:
         """Scenes of one split; the splits share none."""
         return ShapeClasses(self.splits.scenes(split), self.transform(split))
 
@@ -109,7 +109,7 @@ class Folders(ClassificationData):
         self.class_names = tuple(self._val.classes)
         self.test_split = "test" if (self.root / "test").is_dir() else "val"
 
-    def pictures(self, split: Split) -> Pictures:
+    def images(self, split: Split) -> ImageDataset:
         """The files of one split, whose classes must be those of `val`."""
         in_val = split == "val"
         files = self._val if in_val else open_class_folders(self.root, (split,), self.tree)
@@ -169,7 +169,7 @@ class FashionMnist(ClassificationData):
                 f"{len(self._arrays['train'][0])} training images."
             )
 
-    def pictures(self, split: Split) -> Pictures:
+    def images(self, split: Split) -> ImageDataset:
         """The official test split; train and val share the official training split."""
         images, labels = self._arrays["t10k" if split == "test" else "train"]
         if split == "test":

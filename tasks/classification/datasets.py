@@ -33,7 +33,7 @@ class ImageClasses(LabelledImages):
     def __len__(self) -> int:
         return len(self.files.samples)
 
-    def image(self, index: int) -> Image.Image:
+    def pil_image(self, index: int) -> Image.Image:
         """Read and decode one file."""
         return read_image(self.place(index))
 
@@ -41,7 +41,7 @@ class ImageClasses(LabelledImages):
         """Number of the image's class folder."""
         return int(self.files.samples[index][1])
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """The file within its class folder, such as ``n01440764/x.JPEG``."""
         return Path(self.place(index)).relative_to(self.files.root).as_posix()
 
@@ -75,7 +75,7 @@ class ImageArray(LabelledImages):
     def __len__(self) -> int:
         return len(self.images)
 
-    def image(self, index: int) -> Image.Image:
+    def pil_image(self, index: int) -> Image.Image:
         """One image."""
         return Image.fromarray(self.images[index]).convert("RGB")
 
@@ -83,7 +83,7 @@ class ImageArray(LabelledImages):
         """As given."""
         return int(self._labels[index])
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """Its class and number."""
         return f"{self._labels[index]}/{self._numbers[index]:06d}"
 
@@ -98,7 +98,7 @@ class ShapeClasses(LabelledImages):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def image(self, index: int) -> Image.Image:
+    def pil_image(self, index: int) -> Image.Image:
         """Draw one scene."""
         return Image.fromarray(self.scenes[index].image)
 
@@ -106,7 +106,7 @@ class ShapeClasses(LabelledImages):
         """The class of the scene's shape."""
         return self.scenes.label(index)
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """Its class and number."""
         return f"{CLASS_NAMES[self.label(index)]}/{index:06d}"
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.classification.pictures import Mistake, class_table, mistakes_picture
+from tasks.classification.figures import Mistake, class_table, mistakes_figure
 from tasks.reporting.calibration import ConfidenceBins
-from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
+from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_figure
 from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Section
-from tasks.reporting.reliability import reliability_picture
+from tasks.reporting.reliability import reliability_figure
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ def report_sections(summary: TestSummary) -> list[Section]:
         Section(
             "Confusion matrix",
             tables=[confused_pairs(counts, names)] if len(names) > MOST_NUMBERED else [],
-            pictures=[confusion_picture(counts, drawn)],
+            figures=[confusion_figure(counts, drawn)],
         ),
         Section("Per class", tables=[class_table(counts, names)]),
     ]
     mistakes = [_mistake(item, drawn) for item in summary.worst]
     if mistakes:
-        sections.append(Section("Worst predictions", pictures=[mistakes_picture(mistakes)]))
+        sections.append(Section("Worst predictions", figures=[mistakes_figure(mistakes)]))
     else:
         sections.append(Section("Worst predictions", "No test image was misclassified."))
-    sections.append(Section("Calibration", pictures=[reliability_picture(summary.calibration)]))
+    sections.append(Section("Calibration", figures=[reliability_figure(summary.calibration)]))
     return sections
 
 

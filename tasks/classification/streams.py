@@ -30,7 +30,7 @@ class Record(NamedTuple):
 
     Args:
         name: of the sample: shard and key.
-        image: the encoded picture.
+        image: the encoded image.
         label: number of the class.
         fault: what is wrong with the shard at this place; empty if nothing is.
     """
@@ -49,7 +49,7 @@ class ShardSamples(Dataset[Sample]):
         classes: number of classes.
         transform: from an image to the bytes of a view.
         on_corrupt: `skip` or `error`, see `Loading`.
-        alteration: of the pictures, before the transform.
+        alteration: of the images, before the transform.
         buffer: samples held by each worker, of which the next one is drawn; 0: the order of the
             shards, the same in every epoch.
         seed: of the order.

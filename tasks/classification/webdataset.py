@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from tasks.classification.data import ClassificationData
 from tasks.classification.shards import LAYOUT, TarShard, find_shards
 from tasks.classification.streams import ShardSamples, read_shard
-from tasks.data.images import Pictures
+from tasks.data.images import ImageDataset
 from tasks.data.loaders import Loading, Split
 from tasks.data.sequential import BlockBatches
 from tasks.errors import DatasetError, SettingError
@@ -66,14 +66,14 @@ class WebShards(ClassificationData):
             torch.initial_seed() % 2**31,  # the same in all processes of a run
         )
 
-    def pictures(self, split: Split) -> Pictures:  # noqa: ARG002 - of no split
+    def images(self, split: Split) -> ImageDataset:  # noqa: ARG002 - of no split
         """Shards are only read forwards.
 
         Raises:
             SettingError: always.
         """
         raise SettingError(
-            f"dataset={self.name} is only read forwards, but this mode picks single pictures. "
+            f"dataset={self.name} is only read forwards, but this mode picks single images. "
             "Unpack the shards into class folders, and choose dataset=imagenet or "
             "dataset=imagefolder."
         )

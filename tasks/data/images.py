@@ -1,4 +1,4 @@
-"""Datasets of pictures in two steps, reading and preparing, so that something can come between."""
+"""Datasets of images in two steps, reading and preparing, so that something can come between."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,89 +12,89 @@ from torch.utils.data import Dataset
 from tasks.errors import DatasetError
 
 Sample = dict[str, Any]
-RgbPicture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 """(H, W, 3), RGB."""
-Alteration = Callable[[RgbPicture, str], RgbPicture]
-"""From a picture and its name to an altered picture of the same content, labels unmoved."""
+Alteration = Callable[[RgbImage, str], RgbImage]
+"""From an image and its name to an altered image of the same content, labels unmoved."""
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What reading a picture raises if it cannot be read."""
+"""What reading an image raises if it cannot be read."""
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-class Pictures(Dataset[Sample]):
-    """Pictures with what is known of them; a sample is a picture, read and then prepared.
+class ImageDataset(Dataset[Sample]):
+    """Images with what is known of them; a sample is an image, read and then prepared.
 
-    A subclass defines `__len__`, `picture`, `picture_name` and `sample`.
+    A subclass defines `__len__`, `image`, `image_name` and `sample`.
     """
 
     def __len__(self) -> int:
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> Sample:
-        """One picture, read and prepared."""
-        return self.sample(index, self.picture(index))
+        """One image, read and prepared."""
+        return self.sample(index, self.image(index))
 
-    def picture(self, index: int) -> RgbPicture:
-        """One picture as it is."""
+    def image(self, index: int) -> RgbImage:
+        """One image as it is."""
         raise NotImplementedError
 
-    def picture_name(self, index: int) -> str:
-        """What tells the picture from the others of its split, such as a path within it."""
+    def image_name(self, index: int) -> str:
+        """What tells the image from the others of its split, such as a path within it."""
         raise NotImplementedError
 
     def place(self, index: int) -> str:
-        """Where the picture lies, for messages."""
-        return self.picture_name(index)
+        """Where the image lies, for messages."""
+        return self.image_name(index)
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
-        """What the network is given, of picture `index` in the given state."""
+    def sample(self, index: int, image: RgbImage) -> Sample:
+        """What the network is given, of image `index` in the given state."""
         raise NotImplementedError
 
     def class_labels(self) -> Sequence[int] | None:
-        """The class of every picture; None: a picture has no single class."""
+        """The class of every image; None: an image has no single class."""
         return None
 
 
-class AlteredPictures(Pictures):
-    """The pictures of another dataset, altered between reading and preparing."""
+class AlteredImages(ImageDataset):
+    """The images of another dataset, altered between reading and preparing."""
 
-    def __init__(self, pictures: Pictures, alteration: Alteration) -> None:
-        self.pictures = pictures
+    def __init__(self, images: ImageDataset, alteration: Alteration) -> None:
+        self.images = images
         self.alteration = alteration
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
-    def picture(self, index: int) -> RgbPicture:
-        """One picture, altered."""
-        return self.alteration(self.pictures.picture(index), self.pictures.picture_name(index))
+    def image(self, index: int) -> RgbImage:
+        """One image, altered."""
+        return self.alteration(self.images.image(index), self.images.image_name(index))
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """As the other dataset names it."""
-        return self.pictures.picture_name(index)
+        return self.images.image_name(index)
 
     def place(self, index: int) -> str:
-        """Where the picture lies."""
-        return self.pictures.place(index)
+        """Where the image lies."""
+        return self.images.place(index)
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
+    def sample(self, index: int, image: RgbImage) -> Sample:
         """As the other dataset prepares it."""
-        return self.pictures.sample(index, picture)
+        return self.images.sample(index, image)
 
     def class_labels(self) -> Sequence[int] | None:
         """As in the other dataset."""
-        return self.pictures.class_labels()
+        return self.images.class_labels()
 
 
 class Readable(Dataset[Sample]):
-    """Pictures of which those that cannot be read become a note instead of an exception.
+    """Images of which those that cannot be read become a note instead of an exception.
 
     Args:
-        samples: the pictures.
+        samples: the images.
         on_corrupt: as in `Loading`.
     """
 
-    def __init__(self, samples: Pictures, on_corrupt: str) -> None:
+    def __init__(self, samples: ImageDataset, on_corrupt: str) -> None:
         self.samples = samples
         self.on_corrupt = on_corrupt
 
@@ -128,8 +128,8 @@ def unreadable(place: str, fault: Exception | str, on_corrupt: str) -> Sample:
     return {"unreadable": place}
 
 
-def read_picture(path: Path | str) -> RgbPicture:
-    """A picture file as RGB bytes, whatever its mode (grey, palette, alpha, CMYK, 16 bits).
+def read_array(path: Path | str) -> RgbImage:
+    """An image file as RGB bytes, whatever its mode (grey, palette, alpha, CMYK, 16 bits).
 
     Transparency is dropped, and 16 bits are scaled to 8.
 
@@ -140,19 +140,19 @@ def read_picture(path: Path | str) -> RgbPicture:
     return np.array(read_image(path))
 
 
-def rgb_picture(image: Image.Image) -> RgbPicture:
-    """A picture as RGB bytes (see `read_picture`)."""
+def rgb_array(image: Image.Image) -> RgbImage:
+    """An image as RGB bytes (see `read_array`)."""
     return np.array(rgb_image(image))
 
 
 def read_image(source: Path | str | BinaryIO) -> Image.Image:
-    """Like `read_picture`, as an image of mode RGB; from a path or an open file."""
+    """Like `read_array`, as an image of mode RGB; from a path or an open file."""
     with Image.open(source) as file:
         return rgb_image(file)
 
 
 def rgb_image(image: Image.Image) -> Image.Image:
-    """An image of mode RGB (see `read_picture`); one that is RGB already is only decoded."""
+    """An image of mode RGB (see `read_array`); one that is RGB already is only decoded."""
     image.load()
     if image.mode == "RGB":
         return image

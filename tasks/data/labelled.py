@@ -5,14 +5,14 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from tasks.data.images import Pictures, RgbPicture, Sample
+from tasks.data.images import ImageDataset, RgbImage, Sample
 from tasks.data.transforms import Transform
 
 
-class LabelledImages(Pictures):
+class LabelledImages(ImageDataset):
     """Images with one class each, as samples of `image`, `label` and `index`.
 
-    A subclass defines `__len__`, `image`, `label` and `picture_name`.
+    A subclass defines `__len__`, `image`, `label` and `image_name`.
 
     Args:
         transform: from an image to the bytes of a view.
@@ -23,9 +23,9 @@ class LabelledImages(Pictures):
 
     def __getitem__(self, index: int) -> Sample:
         """One image, read and transformed."""
-        return self._sample(index, self.image(index))
+        return self._sample(index, self.pil_image(index))
 
-    def image(self, index: int) -> Image.Image:
+    def pil_image(self, index: int) -> Image.Image:
         """One image as it is, of mode RGB."""
         raise NotImplementedError
 
@@ -33,13 +33,13 @@ class LabelledImages(Pictures):
         """The class of an image."""
         raise NotImplementedError
 
-    def picture(self, index: int) -> RgbPicture:
+    def image(self, index: int) -> RgbImage:
         """The bytes of one image as it is."""
-        return cast(RgbPicture, np.array(self.image(index)))
+        return cast(RgbImage, np.array(self.pil_image(index)))
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
+    def sample(self, index: int, image: RgbImage) -> Sample:
         """Transform an image in the given state."""
-        return self._sample(index, Image.fromarray(picture))
+        return self._sample(index, Image.fromarray(image))
 
     def class_labels(self) -> list[int] | None:
         """The class of every image."""

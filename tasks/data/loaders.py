@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, default_collate
 
-from tasks.data.images import Alteration, AlteredPictures, Pictures, Readable, Sample
+from tasks.data.images import Alteration, AlteredImages, ImageDataset, Readable, Sample
 from tasks.errors import DatasetError, SettingError
 
 Split = Literal["train", "val", "test"]
@@ -98,14 +98,14 @@ def collate(
 class TaskData(L.LightningDataModule):
     """The splits of a dataset, whatever the task.
 
-    A subclass defines `pictures(split)` and the facts below.
+    A subclass defines `images(split)` and the facts below.
 
     Args:
         name: name of the dataset, for reports.
         loading: how samples become batches.
 
     Attributes:
-        alteration: what is done to the pictures of evaluation before they are prepared, if set.
+        alteration: what is done to the images of evaluation before they are prepared, if set.
     """
 
     class_names: tuple[str, ...]
@@ -123,16 +123,16 @@ class TaskData(L.LightningDataModule):
         # data would take the trainer and everything that hangs on it along.
         return self
 
-    def pictures(self, split: Split) -> Pictures:
-        """The pictures of a split, transformed for training or evaluation."""
+    def images(self, split: Split) -> ImageDataset:
+        """The images of a split, transformed for training or evaluation."""
         raise NotImplementedError
 
     def dataset(self, split: Split) -> Dataset[Sample]:
         """The samples of a split; those that cannot be read are noted, or an error."""
-        pictures = self.pictures(split)
+        images = self.images(split)
         if self.alteration is not None and split != "train":
-            pictures = AlteredPictures(pictures, self.alteration)
-        return Readable(pictures, self.loading.on_corrupt)
+            images = AlteredImages(images, self.alteration)
+        return Readable(images, self.loading.on_corrupt)
 
     def split(self, split: Split) -> Dataset[Sample]:
         """`dataset(split)`, made once."""

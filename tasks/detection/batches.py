@@ -1,4 +1,4 @@
-"""Batches: of pictures of similar shape, so that little of a batch is padding."""
+"""Batches: of images of similar shape, so that little of a batch is padding."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,14 +13,14 @@ from tasks.detection.network.detector import padded_size
 
 
 class ShapeBatches(Sampler[list[int]]):
-    """Shuffled batches, each of wide or of tall pictures, as far as that leaves none over.
+    """Shuffled batches, each of wide or of tall images, as far as that leaves none over.
 
     Every process draws the same order and takes its part of each step, so that all have as many
     batches. What remains of either kind is put together; an incomplete last step is dropped.
 
     Args:
-        wide: whether each picture is at least as wide as it is high.
-        batch_size: pictures per batch and process.
+        wide: whether each image is at least as wide as it is high.
+        batch_size: images per batch and process.
         world: number of processes.
         rank: of this one.
         seed: of the order, the same in all processes.

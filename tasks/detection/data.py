@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from tasks.data.images import Pictures, Sample
+from tasks.data.images import ImageDataset, Sample
 from tasks.data.loaders import Loading, Split, TaskData, collate
 from tasks.data.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.detection.annotations.reading import (
@@ -33,7 +33,7 @@ _NAMED = 4
 
 
 class DetectionData(TaskData):
-    """Pictures with objects: what the datasets below have in common.
+    """Images with objects: what the datasets below have in common.
 
     Args:
         name: name of the dataset.
@@ -55,7 +55,7 @@ class DetectionData(TaskData):
 
     @property
     def palette(self) -> Palette:
-        """(classes, 3), RGB, for pictures."""
+        """(classes, 3), RGB, for images."""
         return generic_palette(len(self.class_names) + 1)[1:]
 
     def truths(self, split: Split) -> list[ImageTruth]:
@@ -80,7 +80,7 @@ class Shapes(DetectionData):
         name: name of the dataset.
         level: `easy`, `medium` or `hard`.
         counts: number of scenes of each split.
-        side: of the pictures in pixels.
+        side: of the images in pixels.
         objects: least and largest number of objects in a scene.
         seed: of the scenes, independent of the training seed.
         loading: batches and workers.
@@ -106,7 +106,7 @@ class Shapes(DetectionData):
         super().__init__(name, loading, recipe, detector)
         self.splits = ShapeSplits(counts, side, level, seed, (objects[0], objects[1]))
 
-    def pictures(self, split: Split) -> Pictures:
+    def images(self, split: Split) -> ImageDataset:
         """Scenes of one split; the splits share none."""
         return ShapeObjects(self.splits.scenes(split), self.transform(split), self.masks)
 
@@ -117,14 +117,14 @@ class Shapes(DetectionData):
 
 
 class Coco(DetectionData):
-    """Pictures in folders with COCO's annotation files (arXiv 1405.0312), of any classes.
+    """Images in folders with COCO's annotation files (arXiv 1405.0312), of any classes.
 
     Args:
         name: name of the dataset.
         root: the folder that holds all.
         splits: per split the folder of `images` and the file of `annotations` relative to `root`;
             where the test split has no file, the validation split is tested.
-        keep_empty: train on pictures without objects too.
+        keep_empty: train on images without objects too.
         loading: batches, workers, unreadable samples.
         recipe: resizing, augmentation, normalisation.
         detector: says whether masks are needed.
@@ -176,29 +176,29 @@ class Coco(DetectionData):
         return [f"{name}: {fault.in_evaluation}" for fault in faults]
 
     def records(self, split: Split) -> list[ImageRecord]:
-        """The pictures of a split that are used."""
+        """The images of a split that are used."""
         records = self.annotations(split).images
         if split != "train" or self.keep_empty:
             return list(records)
         return [r for r in records if any(instance.trained for instance in r.instances)]
 
-    def pictures(self, split: Split) -> Pictures:
-        """The pictures of a split."""
+    def images(self, split: Split) -> ImageDataset:
+        """The images of a split."""
         folder = self._place(split, "images")
         return AnnotatedImages(self.records(split), folder, self.transform(split), self.masks)
 
     def truths(self, split: Split) -> list[ImageTruth]:
-        """The objects of every picture of a split."""
+        """The objects of every image of a split."""
         return [image_truth(record, self.masks) for record in self.records(split)]
 
     def train_batches(self, world: int, rank: int) -> Sampler[list[int]]:
-        """Batches of wide or of tall pictures."""
+        """Batches of wide or of tall images."""
         wide = [record.width >= record.height for record in self.records("train")]
         seed = torch.initial_seed() % 2**31  # the same in all processes of a run
         return ShapeBatches(wide, self.loading.batch_size, world, rank, seed)
 
     def check(self, mode: str) -> None:
-        """Also look for every picture that the mode needs, and for an object to score."""
+        """Also look for every image that the mode needs, and for an object to score."""
         super().check(mode)
         for split in self.splits_of(mode):
             instances = [one for record in self.records(split) for one in record.instances]
@@ -227,7 +227,7 @@ class Coco(DetectionData):
 
 
 def _check_files(folder: Path, records: Sequence[ImageRecord]) -> None:
-    """Raise `DatasetError` if a picture is not there; one listing per folder, no look at files."""
+    """Raise `DatasetError` if an image is not there; one listing per folder, no look at files."""
     wanted: dict[Path, list[str]] = defaultdict(list)
     for record in records:
         path = folder / record.file_name
@@ -239,7 +239,7 @@ def _check_files(folder: Path, records: Sequence[ImageRecord]) -> None:
     if lost:
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise DatasetError(
-            f"{len(lost)} of {len(records)} annotated pictures are not there: "
+            f"{len(lost)} of {len(records)} annotated images are not there: "
             f"{', '.join(lost[:_NAMED])}{more}. Add them, take them out of the annotations, or "
             "name their folder with dataset.splits.<split>.images=..."
         )

@@ -1,4 +1,4 @@
-"""Where pictures with objects come from: annotated files, and the embedded shapes."""
+"""Where images with objects come from: annotated files, and the embedded shapes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from tasks.data.images import Pictures, RgbPicture, Sample, rgb_picture
+from tasks.data.images import ImageDataset, RgbImage, Sample, rgb_array
 from tasks.data.shapes import Scene, ShapeScenes
 from tasks.detection.annotations.reading import ImageRecord, instance_masks
 from tasks.detection.annotations.segments import Masks, encoded_masks
@@ -16,11 +16,11 @@ from tasks.detection.records import ImageTruth, Size
 from tasks.detection.transforms import EvalTransform, TrainTransform, as_content
 
 
-class AnnotatedImages(Pictures):
-    """Pictures from files, with the objects of an annotation file.
+class AnnotatedImages(ImageDataset):
+    """Images from files, with the objects of an annotation file.
 
     Args:
-        records: what is known of the pictures.
+        records: what is known of the images.
         folder: where they lie.
         transform: `TrainTransform`, or `EvalTransform`, which leaves the objects out.
         masks: whether training samples have masks.
@@ -41,33 +41,33 @@ class AnnotatedImages(Pictures):
     def __len__(self) -> int:
         return len(self.records)
 
-    def picture(self, index: int) -> RgbPicture:
-        """Read and decode one picture."""
+    def image(self, index: int) -> RgbImage:
+        """Read and decode one image."""
         record = self.records[index]
         return read_image(self.folder / record.file_name, (record.height, record.width))
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """The file as the annotations name it."""
         return self.records[index].file_name
 
     def place(self, index: int) -> str:
-        """Where picture `index` lies."""
+        """Where image `index` lies."""
         return str(self.folder / self.records[index].file_name)
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
-        """Transform a picture with its objects."""
-        record, image = self.records[index], _channels_first(picture)
+    def sample(self, index: int, image: RgbImage) -> Sample:
+        """Transform an image with its objects."""
+        record, pixels = self.records[index], _channels_first(image)
         if isinstance(self.transform, EvalTransform):
-            return _view(self.transform, image, index, record.id)
+            return _view(self.transform, pixels, index, record.id)
         instances = [instance for instance in record.instances if instance.trained]
         places = [instance.place.inside for instance in instances]
         boxes = torch.tensor(places, dtype=torch.float32).view(-1, 4)
         labels = torch.tensor([i.label for i in instances], dtype=torch.long)
         masks = torch.from_numpy(instance_masks(record, instances)) if self.masks else None
-        return {**self.transform(as_content(image, boxes, labels, masks)), "index": index}
+        return {**self.transform(as_content(pixels, boxes, labels, masks)), "index": index}
 
 
-class ShapeObjects(Pictures):
+class ShapeObjects(ImageDataset):
     """The embedded scenes with the boxes and masks of their objects."""
 
     def __init__(
@@ -81,23 +81,23 @@ class ShapeObjects(Pictures):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def picture(self, index: int) -> RgbPicture:
+    def image(self, index: int) -> RgbImage:
         """Draw one scene."""
         return self._scene(index).image
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """Its number."""
         return f"{index:06d}"
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
+    def sample(self, index: int, image: RgbImage) -> Sample:
         """Transform a scene with its objects."""
-        scene, image = self._scene(index), _channels_first(picture)
+        scene, pixels = self._scene(index), _channels_first(image)
         if isinstance(self.transform, EvalTransform):
-            return _view(self.transform, image, index, index)
+            return _view(self.transform, pixels, index, index)
         boxes = torch.tensor([i.box for i in scene.instances], dtype=torch.float32).view(-1, 4)
         labels = torch.tensor([i.label for i in scene.instances], dtype=torch.long)
         masks = torch.from_numpy(_stacked(scene)) if self.masks else None
-        return {**self.transform(as_content(image, boxes, labels, masks)), "index": index}
+        return {**self.transform(as_content(pixels, boxes, labels, masks)), "index": index}
 
     def _scene(self, index: int) -> Scene:
         if self._last is None or self._last[0] != index:
@@ -105,8 +105,8 @@ class ShapeObjects(Pictures):
         return self._last[1]
 
 
-def read_image(path: Path, size: Size) -> RgbPicture:
-    """A picture, turned as its EXIF data say where that fits the size.
+def read_image(path: Path, size: Size) -> RgbImage:
+    """An image, turned as its EXIF data say where that fits the size.
 
     Args:
         path: the file.
@@ -123,7 +123,7 @@ def read_image(path: Path, size: Size) -> RgbPicture:
                 f"it has {image.size[0]}x{image.size[1]} pixels, but its annotations are for "
                 f"{size[1]}x{size[0]}"
             )
-        return rgb_picture(image)
+        return rgb_array(image)
 
 
 def scene_truth(scene: Scene, index: int, masks: bool) -> ImageTruth:
@@ -141,8 +141,8 @@ def scene_truth(scene: Scene, index: int, masks: bool) -> ImageTruth:
     )
 
 
-def _channels_first(picture: RgbPicture) -> Tensor:
-    return torch.from_numpy(picture).permute(2, 0, 1)
+def _channels_first(image: RgbImage) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def _stacked(scene: Scene) -> Masks:
@@ -150,6 +150,6 @@ def _stacked(scene: Scene) -> Masks:
 
 
 def _view(transform: EvalTransform, image: Tensor, index: int, image_id: int) -> Sample:
-    """An evaluation sample: `view` (h, w, 3), uint8, and the size of the picture itself."""
+    """An evaluation sample: `view` (h, w, 3), uint8, and the size of the image itself."""
     size = (image.shape[1], image.shape[2])
     return {"view": transform(image), "size": size, "index": index, "image_id": image_id}

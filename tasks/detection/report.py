@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from tasks.detection.pictures.curves import (
+from tasks.detection.figures.curves import (
     KIND_NAMES,
-    class_ap_picture,
-    mistakes_picture,
-    precision_recall_picture,
+    class_ap_figure,
+    mistakes_figure,
+    precision_recall_figure,
 )
-from tasks.detection.pictures.examples import Example
-from tasks.detection.pictures.gallery import examples_picture
+from tasks.detection.figures.examples import Example
+from tasks.detection.figures.gallery import examples_figure
 from tasks.detection.scoring.figures import NAMES, Figures
 from tasks.detection.scoring.mistakes import COUNTED_FROM, KINDS, Mistakes
 from tasks.reporting.fonts import drawable_names
@@ -56,24 +56,24 @@ def report_sections(summary: TestSummary) -> list[Section]:
     drawn_names = drawable_names(names)
     sections = []
     if summary.examples:
-        picture = examples_picture(summary.examples, summary.palette, drawn_names)
-        sections.append(Section("Examples", pictures=[picture]))
+        image = examples_figure(summary.examples, summary.palette, drawn_names)
+        sections.append(Section("Examples", figures=[image]))
     drawn = {kind: found for kind, found in figures.items() if not isnan(found.ap)}
-    curves = [precision_recall_picture(found, drawn_names, kind) for kind, found in drawn.items()]
+    curves = [precision_recall_figure(found, drawn_names, kind) for kind, found in drawn.items()]
     return [
         *sections,
         Section("Figures", tables=[_figure_table(figures)]),
-        Section("Precision and recall", pictures=curves),
+        Section("Precision and recall", figures=curves),
         Section(
             "Per class",
             tables=[_class_table(figures, names)],
-            pictures=[class_ap_picture(drawn, drawn_names)] if drawn else [],
+            figures=[class_ap_figure(drawn, drawn_names)] if drawn else [],
         ),
         Section(
             "Mistakes",
             _MEANINGS,
             tables=[_mistake_table(summary.mistakes)],
-            pictures=[mistakes_picture(summary.mistakes)],
+            figures=[mistakes_figure(summary.mistakes)],
         ),
     ]
 

@@ -11,18 +11,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dcls.backbone import Backbone
-from tasks.data.images import RgbPicture, Sample
+from tasks.data.images import RgbImage, Sample
 from tasks.data.loaders import Split
 from tasks.data.pixels import Pixels
 from tasks.detection.data import DetectionData
+from tasks.detection.figures.examples import Examples
+from tasks.detection.figures.overlay import drawn_over
 from tasks.detection.network.detector import Detector, load_weights, padded, padded_size
 from tasks.detection.network.paste import run_lengths
 from tasks.detection.network.roi_head import Found
 from tasks.detection.network.settings import Kind as DetectorKind
 from tasks.detection.network.settings import sized
 from tasks.detection.network.targets import Target
-from tasks.detection.pictures.examples import Examples
-from tasks.detection.pictures.overlay import drawn_over
 from tasks.detection.records import ImageDetections, ImageTruth, Size
 from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import Kind, coco_results
@@ -125,8 +125,8 @@ class DetectionTask(NetworkTask):
             self._save(found)
             self._summary = self._summarise(found, figures)
 
-    def illustrate(self, batch: Batch) -> list[RgbPicture]:
-        """The pictures with the boxes and masks of the objects that the model finds."""
+    def illustrate(self, batch: Batch) -> list[RgbImage]:
+        """The images with the boxes and masks of the objects that the model finds."""
         return [
             drawn_over(scene["view"].numpy(), scene["size"], found, self.data.palette)
             for scene in batch["scenes"]

@@ -1,4 +1,4 @@
-"""From a picture and its objects to bytes for the network, by torchvision's transforms."""
+"""From an image and its objects to bytes for the network, by torchvision's transforms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ _SMALLEST = 1.0
 
 @dataclass(frozen=True)
 class DetRecipe:
-    """How pictures are resized, augmented and normalised.
+    """How images are resized, augmented and normalised.
 
     Args:
-        resize: longest and shortest side, ratio kept, of evaluation; None: pictures keep their
+        resize: longest and shortest side, ratio kept, of evaluation; None: images keep their
             size, in training too.
         scales: shortest sides from which training draws, the longest one kept below that of
             `resize`.
-        crop: half of the training pictures are first resized to a shortest side of `crop_scales`
+        crop: half of the training images are first resized to a shortest side of `crop_scales`
             and cropped to sides within this range, as DETR does (arXiv 2005.12872); None: none.
         crop_scales: see `crop`.
         jitter: side of a square for large-scale jitter (arXiv 2012.07177) in place of `scales` and
-            `crop`: pictures fill it 0.1 to 2 times and are cropped to it; None: off.
+            `crop`: images fill it 0.1 to 2 times and are cropped to it; None: off.
         flip: probability of a horizontal flip.
         mean: per channel (RGB), of values in 0..1.
         std: per channel, likewise.
@@ -58,7 +58,7 @@ class DetRecipe:
             return  # what follows is not used
         if not self.scales:
             raise SettingError(
-                "dataset.recipe.scales is empty. Give the shortest sides of training pictures, "
+                "dataset.recipe.scales is empty. Give the shortest sides of training images, "
                 "such as [480,640,800], or dataset.recipe.resize=null."
             )
         if self.crop is not None and not self.crop_scales:
@@ -70,7 +70,7 @@ class DetRecipe:
 
 
 class RandomSizedCrop(v2.Transform):  # type: ignore[misc] # torchvision is partly typed
-    """A crop whose sides are drawn from a range, no larger than the picture.
+    """A crop whose sides are drawn from a range, no larger than the image.
 
     Args:
         low: least side in pixels.
@@ -149,7 +149,7 @@ class RandomScale(v2.Transform):  # type: ignore[misc]
 
 
 class TrainTransform:
-    """Flip, resize and crop a picture together with its objects."""
+    """Flip, resize and crop an image together with its objects."""
 
     def __init__(self, recipe: DetRecipe) -> None:
         steps: list[Any] = [v2.RandomHorizontalFlip(recipe.flip)] if recipe.flip else []
@@ -168,7 +168,7 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resize a picture as evaluation does; its objects are not needed."""
+    """Resize an image as evaluation does; its objects are not needed."""
 
     def __init__(self, recipe: DetRecipe) -> None:
         self._resize = recipe.resize
@@ -182,10 +182,10 @@ class EvalTransform:
 
 
 def fitted(size: Size, resize: Sequence[float]) -> Size:
-    """Size of a picture, ratio kept, that neither exceeds longest side nor shortest side.
+    """Size of an image, ratio kept, that neither exceeds longest side nor shortest side.
 
     Args:
-        size: of the picture.
+        size: of the image.
         resize: longest and shortest side, in any order.
     """
     factor = min(max(resize) / max(size), min(resize) / min(size))

@@ -14,7 +14,7 @@ from dcls.backbone import Backbone
 from dcls.backbones import create_backbone
 from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
-from tasks.data.images import RgbPicture
+from tasks.data.images import RgbImage
 from tasks.engine.accumulation import steps_per_epoch
 from tasks.engine.optimization import Optimization, build_optimizer, parameter_groups
 from tasks.engine.schedule import schedule
@@ -67,8 +67,8 @@ class Task(L.LightningModule):
         """
         raise NotImplementedError
 
-    def illustrate(self, batch: Batch) -> list[RgbPicture]:
-        """The pictures of a batch of evaluation, with what the model finds drawn over them."""
+    def illustrate(self, batch: Batch) -> list[RgbImage]:
+        """The images of a batch of evaluation, with what the model finds drawn over them."""
         raise NotImplementedError
 
     @property

@@ -1,1 +1,1 @@
-"""What a run leaves for its reader: results, tables, pictures and a page."""
+"""What a run leaves for its reader: results, tables, figures and a page."""

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: a picture and a table of a confusion matrix."""
+"""Which classes are taken for which: a figure and a table of a confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.reporting.drawing import heat_map, new_figure, styled
-from tasks.reporting.page import Picture, Table
+from tasks.reporting.page import ReportFigure, Table
 
 MOST_NUMBERED = 30
 """Up to so many classes, the confusion matrix is drawn with names and numbers."""
 
 
 @styled
-def confusion_picture(
+def confusion_figure(
     counts: NDArray[np.int64], names: Sequence[str], unit: str = "images"
-) -> Picture:
+) -> ReportFigure:
     """The confusion matrix, each row divided by its sum; rows are the truth.
 
     Args:
         counts: images (or pixels) by true (rows) and predicted class (columns).
-        names: of the classes; beyond `MOST_NUMBERED` of them the picture is a small one without
+        names: of the classes; beyond `MOST_NUMBERED` of them the figure is a small one without
             names, to be read beside `confused_pairs`.
         unit: what is counted.
     """
@@ -41,13 +41,13 @@ def confusion_picture(
         caption += " Classes that do not occur have no share."
     axes[0, 0].set_xlabel("predicted")
     axes[0, 0].set_ylabel("truth")
-    return Picture("confusion", figure, "Confusion matrix", caption)
+    return ReportFigure("confusion", figure, "Confusion matrix", caption)
 
 
 def confused_pairs(
     counts: NDArray[np.int64], names: Sequence[str], most: int = 15, unit: str = "images"
 ) -> Table:
-    """The pairs of classes that are confused most often (arguments as of `confusion_picture`)."""
+    """The pairs of classes that are confused most often (arguments as of `confusion_figure`)."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tasks.reporting.drawing import COLOURS, new_figure, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 
 Series = dict[str, tuple[list[float], list[float]]]
 _NO_CURVES = {"epoch", "step"}
@@ -37,15 +37,15 @@ def read_series(path: Path) -> Series:
     return series
 
 
-def learning_curves(path: Path) -> list[Picture]:
+def learning_curves(path: Path) -> list[ReportFigure]:
     """Loss, validation figures and learning rates over the steps; empty if nothing was trained."""
     series = {k: s for k, s in read_series(path).items() if not k.startswith("test/")}
-    pictures = []
+    figures = []
     for name, title, belongs in _PANELS:
         panel = {k: s for k, s in series.items() if belongs(k)}
         if panel:
-            pictures.append(Picture(name, _draw(title, panel), f"{title}: {', '.join(panel)}"))
-    return pictures
+            figures.append(ReportFigure(name, _draw(title, panel), f"{title}: {', '.join(panel)}"))
+    return figures
 
 
 def _is_rate(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""How pictures look, and how a drawn figure becomes PNG bytes."""
+"""How figures look, and how a drawn figure becomes PNG bytes."""
 
 import io
 from collections.abc import Mapping, Sequence

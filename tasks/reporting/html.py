@@ -5,13 +5,13 @@ import html
 import re
 from importlib.resources import files
 
-from tasks.reporting.page import Picture, Report, Section, Table
+from tasks.reporting.page import Report, ReportFigure, Section, Table
 
 # Even if some text slipped through, a browser would load and run nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?%)?( ± [\d.,e+-]+( ?%)?)?")
 _NO_NUMBER = ("", "-", "nan", "not a number", "failed")
-_PAGE_PIXELS_PER_DOT = 0.6  # pictures are drawn at 160 dots per inch, a page has 96
+_PAGE_PIXELS_PER_DOT = 0.6  # figures are drawn at 160 dots per inch, a page has 96
 
 
 def as_html(report: Report) -> str:
@@ -37,8 +37,8 @@ def as_html(report: Report) -> str:
 def _section(index: int, section: Section) -> str:
     text = "".join(f"<p>{html.escape(part)}</p>" for part in section.paragraphs)
     tables = "".join(_table(table) for table in section.tables)
-    pictures = "".join(_picture(picture) for picture in section.pictures)
-    shown = f'<div class="pictures">{pictures}</div>' if pictures else ""
+    figures = "".join(_figure(figure) for figure in section.figures)
+    shown = f'<div class="figures">{figures}</div>' if figures else ""
     title = html.escape(section.title)
     return f'<section id="s{index}"><h2>{title}</h2>{text}{shown}{tables}</section>'
 
@@ -67,11 +67,11 @@ def _is_numeric(cells: list[str]) -> bool:
     return bool(texts) and all(_NUMBER.fullmatch(text) for text in texts)
 
 
-def _picture(picture: Picture) -> str:
-    data = base64.b64encode(picture.png).decode()
-    width, height = (round(_PAGE_PIXELS_PER_DOT * side) for side in picture.size)
-    caption = f"<figcaption>{html.escape(picture.caption)}</figcaption>" if picture.caption else ""
+def _figure(figure: ReportFigure) -> str:
+    data = base64.b64encode(figure.png).decode()
+    width, height = (round(_PAGE_PIXELS_PER_DOT * side) for side in figure.size)
+    caption = f"<figcaption>{html.escape(figure.caption)}</figcaption>" if figure.caption else ""
     return (
-        f'<figure style="width:{width}px"><img alt="{html.escape(picture.alt)}" width="{width}" '
+        f'<figure style="width:{width}px"><img alt="{html.escape(figure.alt)}" width="{width}" '
         f'height="{height}" src="data:image/png;base64,{data}">{caption}</figure>'
     )

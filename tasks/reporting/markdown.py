@@ -1,4 +1,4 @@
-"""A report as Markdown, with its pictures in `figures/` beside it."""
+"""A report as Markdown, with its figures in `figures/` beside it."""
 
 import re
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ def as_markdown(report: Report) -> str:
     for section in report.sections:
         parts.append(f"## {literal(section.title)}")
         parts += map(literal, section.paragraphs)
-        for picture in section.pictures:
-            parts.append(f"![{literal(picture.alt)}](figures/{picture.name}.png)")
-            if picture.caption:
-                parts.append(f"*{literal(picture.caption)}*")
+        for figure in section.figures:
+            parts.append(f"![{literal(figure.alt)}](figures/{figure.name}.png)")
+            if figure.caption:
+                parts.append(f"*{literal(figure.caption)}*")
         parts += [as_markdown_table(table) for table in section.tables]
     return "\n\n".join(part for part in parts if part) + "\n"
 

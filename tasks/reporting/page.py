@@ -1,4 +1,4 @@
-"""A report as data: sections of text, tables and pictures."""
+"""A report as data: sections of text, tables and figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure, called `name` on disk; `alt` says what it shows."""
 
     name: str
@@ -47,12 +47,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with text (paragraphs between blank lines), tables and pictures under it."""
+    """A heading with text (paragraphs between blank lines), tables and figures under it."""
 
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
+    figures: Sequence[ReportFigure] = ()
 
     @property
     def paragraphs(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pictures of learned positions: where the points of each layer were, and where they went."""
+"""Figures of learned positions: where the points of each layer were, and where they went."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tasks.reporting.drawing import COLOURS, INK, SOFT, new_figure, styled
-from tasks.reporting.page import Picture, Table
+from tasks.reporting.page import ReportFigure, Table
 
 _MOST_LAYERS = 4
 _CHANNELS_DRAWN = 4
@@ -52,7 +52,7 @@ class Movement:
         return positions[np.argsort(self.row_axes)]
 
 
-def position_pictures(movements: Mapping[str, Movement]) -> list[Picture]:
+def position_figures(movements: Mapping[str, Movement]) -> list[ReportFigure]:
     """Density before and after, and the paths of single points; one column per layer of two rows.
 
     Of more than four layers, four are drawn, spread evenly from the first to the last.
@@ -71,7 +71,7 @@ def position_pictures(movements: Mapping[str, Movement]) -> list[Picture]:
     )
     if len(drawn) < len(planar):
         caption += f" {len(drawn)} of {len(planar)} layers are drawn; the table has all."
-    return [Picture("positions", _draw(drawn), "Positions before and after training", caption)]
+    return [ReportFigure("positions", _draw(drawn), "Positions before and after training", caption)]
 
 
 def position_table(movements: Mapping[str, Movement]) -> Table:

@@ -4,11 +4,11 @@ import numpy as np
 
 from tasks.reporting.calibration import BINS, ConfidenceBins
 from tasks.reporting.drawing import COLOURS, new_figure, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 
 
 @styled
-def reliability_picture(bins: ConfidenceBins) -> Picture:
+def reliability_figure(bins: ConfidenceBins) -> ReportFigure:
     """Accuracy against confidence in bins of equal width, and the share of images in each."""
     edges = np.linspace(0, 1, BINS + 1)
     width = edges[1]
@@ -29,4 +29,4 @@ def reliability_picture(bins: ConfidenceBins) -> Picture:
         "at the mean confidence of their bin; the calibration error is their distance from the "
         "line, averaged over images."
     )
-    return Picture("reliability", figure, "Reliability diagram", caption)
+    return ReportFigure("reliability", figure, "Reliability diagram", caption)

@@ -8,7 +8,7 @@ from typing import Any
 from tasks.reporting.console import duration_text, metric_text
 from tasks.reporting.curves import learning_curves
 from tasks.reporting.page import Report, Section, Table
-from tasks.reporting.positions import Movement, position_pictures, position_table
+from tasks.reporting.positions import Movement, position_figures, position_table
 from tasks.reporting.results import Results
 from tasks.reporting.writer import write_report
 
@@ -37,7 +37,7 @@ def write_run_report(
         headline = Table(list(names), [values] if shown else [])
     curves = _curves(folder) if figures else []
     if not figures:
-        task_sections = [replace(section, pictures=()) for section in task_sections]
+        task_sections = [replace(section, figures=()) for section in task_sections]
     positions = _positions(movements, figures)
     sections = [*curves, *task_sections, *positions, *_origin(results)]
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
@@ -45,15 +45,15 @@ def write_run_report(
 
 
 def _curves(folder: Path) -> list[Section]:
-    pictures = learning_curves(folder / "metrics.csv")
-    return [Section("Curves", pictures=pictures)] if pictures else []
+    figures = learning_curves(folder / "metrics.csv")
+    return [Section("Curves", figures=figures)] if figures else []
 
 
 def _positions(movements: Mapping[str, Movement], figures: bool) -> list[Section]:
     if not movements:
         return []
-    pictures = position_pictures(movements) if figures else []
-    return [Section("Learned positions", "", [position_table(movements)], pictures)]
+    drawn = position_figures(movements) if figures else []
+    return [Section("Learned positions", "", [position_table(movements)], drawn)]
 
 
 def _origin(results: Results) -> list[Section]:

@@ -1,4 +1,4 @@
-"""Writing a report: a self-contained HTML page, and Markdown with its pictures beside it."""
+"""Writing a report: a self-contained HTML page, and Markdown with its figures beside it."""
 
 import re
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.reporting.files import write_atomically
 from tasks.reporting.html import as_html
 from tasks.reporting.markdown import as_markdown
-from tasks.reporting.page import Picture, Report
+from tasks.reporting.page import Report, ReportFigure
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -20,25 +20,25 @@ def write_report(report: Report, folder: Path) -> Path:
     """
     report = with_file_names(report)
     page, markdown = as_html(report), as_markdown(report)
-    for picture in (p for section in report.sections for p in section.pictures):
-        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
+    for figure in (p for section in report.sections for p in section.figures):
+        write_atomically(folder / "figures" / f"{figure.name}.png", figure.png)
     write_atomically(folder / "report.md", markdown)
     write_atomically(folder / "report.html", page)
     return folder / "report.html"
 
 
 def with_file_names(report: Report) -> Report:
-    """The report with pictures whose names are plain file names, each a different one."""
+    """The report with figures whose names are plain file names, each a different one."""
     taken: set[str] = set()
 
-    def named(picture: Picture) -> Picture:
-        plain = re.sub(r"[^\w-]+", "_", picture.name, flags=re.ASCII).strip("_") or "picture"
+    def named(figure: ReportFigure) -> ReportFigure:
+        plain = re.sub(r"[^\w-]+", "_", figure.name, flags=re.ASCII).strip("_") or "figure"
         name, count = plain, 1
         while name.lower() in taken:  # some disks ignore case
             count += 1
             name = f"{plain}-{count}"
         taken.add(name.lower())
-        return replace(picture, name=name)
+        return replace(figure, name=name)
 
-    sections = [replace(s, pictures=[named(p) for p in s.pictures]) for s in report.sections]
+    sections = [replace(s, figures=[named(p) for p in s.figures]) for s in report.sections]
     return replace(report, sections=sections)

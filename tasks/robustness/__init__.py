@@ -1,1 +1,1 @@
-"""Robustness: how a trained network fares on corrupted and shifted pictures."""
+"""Robustness: how a trained network fares on corrupted and shifted images."""

@@ -1,21 +1,21 @@
-"""The pieces of a robustness evaluation: one set of pictures, under one corruption or none."""
+"""The pieces of a robustness evaluation: one set of images, under one corruption or none."""
 
 from typing import NamedTuple
 
 CLEAN = "clean"
-"""The collection of the pictures as they are."""
+"""The collection of the images as they are."""
 ON_THE_FLY = "corrupted"
-"""The collection of pictures corrupted by this program, which are never ImageNet-C."""
+"""The collection of images corrupted by this program, which are never ImageNet-C."""
 
 IMAGENET_C, IMAGENET_C_BAR = "imagenet-c", "imagenet-c-bar"
-"""The collections of the published corrupted pictures."""
+"""The collections of the published corrupted images."""
 
 
 class Cell(NamedTuple):
-    """One set of pictures that is evaluated as a whole.
+    """One set of images that is evaluated as a whole.
 
     Args:
-        collection: where the pictures come from: `CLEAN`, `ON_THE_FLY`, or the name of a published
+        collection: where the images come from: `CLEAN`, `ON_THE_FLY`, or the name of a published
             set such as `imagenet-a`.
         corruption: its name, empty for none.
         severity: 1 to 5, 0 for none.

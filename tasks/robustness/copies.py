@@ -1,4 +1,4 @@
-"""A corrupted copy of a dataset's pictures on disk, in the tree of ImageNet-C."""
+"""A corrupted copy of a dataset's images on disk, in the tree of ImageNet-C."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from tasks.data.images import UNREADABLE, Pictures, RgbPicture
+from tasks.data.images import UNREADABLE, ImageDataset, RgbImage
 from tasks.errors import DatasetError, SettingError
 from tasks.reporting.files import to_json, write_atomically
 from tasks.reporting.progress import Progress, joined, left_text
@@ -43,27 +43,27 @@ class Copied(NamedTuple):
 
 
 class Copies(Dataset[Copied]):
-    """Writing the copies of one picture: `<out>/<corruption>/<severity>/<picture>`.
+    """Writing the copies of one image: `<out>/<corruption>/<severity>/<image>`.
 
     Files that are there stay, so that writing can be stopped and begun again.
 
     Args:
-        pictures: of a dataset.
+        images: of a dataset.
         chosen: which of them.
         corruptions: each fills a folder.
         out: the folder of all.
-        strict: a picture that cannot be read is an error, otherwise it is left out.
+        strict: an image that cannot be read is an error, otherwise it is left out.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: ImageDataset,
         chosen: Sequence[int],
         corruptions: Sequence[Corruption],
         out: Path,
         strict: bool,
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self.chosen = chosen
         self.corruptions = corruptions
         self.out = out
@@ -73,27 +73,27 @@ class Copies(Dataset[Copied]):
         return len(self.chosen)
 
     def __getitem__(self, place: int) -> Copied:
-        """Write what is not there of one picture."""
+        """Write what is not there of one image."""
         index = self.chosen[place]
-        name = self.pictures.picture_name(index)
+        name = self.images.image_name(index)
         paths = {corruption: self._path(corruption, name) for corruption in self.corruptions}
         todo = {c: path for c, path in paths.items() if not path.is_file()}
         if not todo:
             return Copied(there=len(paths))
         try:
-            picture = self.pictures.picture(index)
+            image = self.images.image(index)
         except UNREADABLE as error:
-            source = self.pictures.place(index)
+            source = self.images.place(index)
             return Copied(unreadable=(source,), fault=f"{source} cannot be read: {error}")
         for corruption, path in todo.items():
-            write_atomically(path, encoded(corruption(picture, name), path.suffix))
+            write_atomically(path, encoded(corruption(image, name), path.suffix))
         return Copied(len(todo), len(paths) - len(todo))
 
     def write(self, workers: int) -> Copied:
         """Write all.
 
         Raises:
-            DatasetError: a picture that cannot be read, if `strict`.
+            DatasetError: an image that cannot be read, if `strict`.
         """
         loader: DataLoader[Any] = DataLoader(self, batch_size=None, num_workers=workers)
         total, began, number = Copied(), time.monotonic(), 0
@@ -123,14 +123,14 @@ class Copies(Dataset[Copied]):
 
 
 def copy_name(name: str) -> str:
-    """Name of a picture's copy: the same, so that annotations fit; .jpg where it has no ending."""
+    """Name of an image's copy: the same, so that annotations fit; .jpg where it has no ending."""
     return name if PurePosixPath(name).suffix.lower() in _FORMATS else f"{name}.jpg"
 
 
-def encoded(picture: RgbPicture, suffix: str) -> bytes:
-    """A picture as JPEG of quality 85; in another format, exactly what JPEG leaves of it."""
+def encoded(image: RgbImage, suffix: str) -> bytes:
+    """An image as JPEG of quality 85; in another format, exactly what JPEG leaves of it."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY)
+    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY)
     kind = _FORMATS[suffix.lower()]
     if kind == "JPEG":
         return buffer.getvalue()

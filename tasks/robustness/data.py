@@ -1,4 +1,4 @@
-"""The pictures of all cells, as one stream of batches that each belong to one cell."""
+"""The images of all cells, as one stream of batches that each belong to one cell."""
 
 import hashlib
 from collections import defaultdict
@@ -9,18 +9,18 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tasks.data.images import AlteredPictures, Pictures, Readable, Sample
+from tasks.data.images import AlteredImages, ImageDataset, Readable, Sample
 from tasks.data.loaders import Split, TaskData
 from tasks.errors import SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.on_the_fly import Corruption
 
 Place = tuple[int, int | None]
-"""Number of a cell, and of a picture in it; None: padding."""
+"""Number of a cell, and of an image in it; None: padding."""
 
 
 class CellSource(Protocol):
-    """The pictures of a cell, opened when their turn comes."""
+    """The images of a cell, opened when their turn comes."""
 
     @property
     def cell(self) -> Cell:
@@ -28,10 +28,10 @@ class CellSource(Protocol):
 
     @property
     def expected(self) -> int | None:
-        """Number of pictures of the whole set, if that is known."""
+        """Number of images of the whole set, if that is known."""
 
-    def open(self) -> Pictures:
-        """Its pictures."""
+    def open(self) -> ImageDataset:
+        """Its images."""
 
     def notes(self) -> tuple[str, ...]:
         """What falls short of the whole set."""
@@ -39,9 +39,9 @@ class CellSource(Protocol):
 
 @dataclass(frozen=True)
 class AlteredSource:
-    """The pictures of a dataset under a corruption."""
+    """The images of a dataset under a corruption."""
 
-    pictures: Pictures
+    images: ImageDataset
     corruption: Corruption
 
     @property
@@ -52,11 +52,11 @@ class AlteredSource:
     @property
     def expected(self) -> int:
         """All of them."""
-        return len(self.pictures)
+        return len(self.images)
 
-    def open(self) -> Pictures:
-        """The pictures, corrupted when they are asked for."""
-        return AlteredPictures(self.pictures, self.corruption)
+    def open(self) -> ImageDataset:
+        """The images, corrupted when they are asked for."""
+        return AlteredImages(self.images, self.corruption)
 
     def notes(self) -> tuple[str, ...]:
         """Nothing is missing."""
@@ -64,36 +64,36 @@ class AlteredSource:
 
 
 class Cells:
-    """The pictures of all cells, opened one cell at a time.
+    """The images of all cells, opened one cell at a time.
 
     Args:
         sources: one per cell.
-        limit: pictures per cell, evenly of all classes, the same of equal sets; None: all.
+        limit: images per cell, evenly of all classes, the same of equal sets; None: all.
     """
 
     def __init__(self, sources: Sequence[CellSource], limit: int | None) -> None:
         check_limit(limit)
         self.sources = tuple(sources)
         self.limit = limit
-        self._opened: tuple[int, Pictures] | None = None
+        self._opened: tuple[int, ImageDataset] | None = None
         self._digests: dict[int, str] = {}
 
-    def pictures(self, number: int) -> Pictures:
-        """The pictures of a cell; those of the last one asked for are kept open."""
+    def images(self, number: int) -> ImageDataset:
+        """The images of a cell; those of the last one asked for are kept open."""
         if self._opened is None or self._opened[0] != number:
             self._opened = (number, self.sources[number].open())
         return self._opened[1]
 
     def chosen(self, number: int) -> list[int]:
-        """Which pictures of a cell are evaluated."""
-        pictures = self.pictures(number)
-        chosen = chosen_pictures(pictures, self.limit)
-        listed = "\n".join(map(pictures.picture_name, chosen))
+        """Which images of a cell are evaluated."""
+        images = self.images(number)
+        chosen = chosen_images(images, self.limit)
+        listed = "\n".join(map(images.image_name, chosen))
         self._digests[number] = hashlib.sha256(listed.encode()).hexdigest()
         return chosen
 
     def digest(self, number: int) -> str:
-        """Equal for cells of which pictures of the same names are evaluated."""
+        """Equal for cells of which images of the same names are evaluated."""
         if number not in self._digests:
             self.chosen(number)
         return self._digests[number]
@@ -103,8 +103,8 @@ class CellData(TaskData):
     """The cells of an evaluation.
 
     Args:
-        base: how batches of the pictures are made, and the classes.
-        cells: their pictures.
+        base: how batches of the images are made, and the classes.
+        cells: their images.
 
     Attributes:
         todo: numbers of the cells that are still to be evaluated.
@@ -118,9 +118,9 @@ class CellData(TaskData):
         self.test_split = base.test_split
         self.todo: list[int] = list(range(len(cells.sources)))
 
-    def pictures(self, split: Split) -> Pictures:
+    def images(self, split: Split) -> ImageDataset:
         """Those of the dataset itself."""
-        return self.base.pictures(split)
+        return self.base.images(split)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Batches of the cells in `todo`, one cell after the other; `cell` is its number."""
@@ -143,7 +143,7 @@ class CellSamples(Dataset[Sample]):
         number, index = place
         if index is None:
             return {"padding": True, "cell": number}
-        return {**Readable(self.cells.pictures(number), self.on_corrupt)[index], "cell": number}
+        return {**Readable(self.cells.images(number), self.on_corrupt)[index], "cell": number}
 
 
 class CellBatches(Sampler[list[Place]]):
@@ -152,7 +152,7 @@ class CellBatches(Sampler[list[Place]]):
     Args:
         cells: all cells.
         todo: numbers of those that are wanted.
-        size: pictures per batch.
+        size: images per batch.
         world: number of processes.
         rank: of this one.
     """
@@ -173,18 +173,18 @@ class CellBatches(Sampler[list[Place]]):
                 yield [(number, index) for index in own[start : start + self.size]]
 
 
-def chosen_pictures(pictures: Pictures, limit: int | None) -> list[int]:
-    """Places of the pictures that are used: all, or a `balanced_subset`."""
-    if limit is None or limit >= len(pictures):
-        return list(range(len(pictures)))
-    names = [pictures.picture_name(index) for index in range(len(pictures))]
-    return balanced_subset(names, pictures.class_labels(), limit)
+def chosen_images(images: ImageDataset, limit: int | None) -> list[int]:
+    """Places of the images that are used: all, or a `balanced_subset`."""
+    if limit is None or limit >= len(images):
+        return list(range(len(images)))
+    names = [images.image_name(index) for index in range(len(images))]
+    return balanced_subset(names, images.class_labels(), limit)
 
 
 def check_limit(limit: int | None) -> None:
-    """Raise `SettingError` if no picture is left."""
+    """Raise `SettingError` if no image is left."""
     if limit is not None and limit < 1:
-        raise SettingError(f"limit={limit} leaves no picture. Set limit=1 or more, or null.")
+        raise SettingError(f"limit={limit} leaves no image. Set limit=1 or more, or null.")
 
 
 def _together(
@@ -196,12 +196,12 @@ def _together(
 
 
 def balanced_subset(names: Sequence[str], labels: Sequence[int] | None, limit: int) -> list[int]:
-    """Places of `limit` pictures, in their order, evenly of all classes.
+    """Places of `limit` images, in their order, evenly of all classes.
 
-    The choice depends on the names alone, so that sets of the same pictures give the same ones.
+    The choice depends on the names alone, so that sets of the same images give the same ones.
 
     Args:
-        names: of all pictures.
+        names: of all images.
         labels: class of each, or None: they have none.
         limit: how many are chosen.
     """

@@ -33,7 +33,7 @@ class CellRecord:
         figures: by name.
         names: digest of the images' names; cells of equal digests hold the same images.
         notes: what falls short of the whole set.
-        unreadable: number of pictures that could not be read.
+        unreadable: number of images that could not be read.
         outcomes: of classifiers, by label space: `all`, or `imagenet_a` and `imagenet_r` for the
             classes of these sets alone.
     """

@@ -1,4 +1,4 @@
-"""Corruptions between reading a picture and preparing it for the network."""
+"""Corruptions between reading an image and preparing it for the network."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from tasks.data.images import UNREADABLE, Pictures, RgbPicture
+from tasks.data.images import UNREADABLE, ImageDataset, RgbImage
 from tasks.errors import SettingError
 from tasks.opencv import require_cv2
 from tasks.robustness.cells import CLEAN, ON_THE_FLY, Cell
@@ -39,7 +39,7 @@ PUBLISHED_SETS: dict[str, str] = {
 }
 """The published set whose strengths a profile takes, as reports call it."""
 CROP = 224
-"""Side in pixels of the pictures of ImageNet-C."""
+"""Side in pixels of the images of ImageNet-C."""
 _RESIZED = 256
 _LARGEST: tuple[tuple[float, Profile], ...] = (
     (math.sqrt(32 * 64), "cifar-c"),
@@ -53,7 +53,7 @@ _LOOKED_AT = 16
 
 @dataclass(frozen=True)
 class Corruption:
-    """Alters pictures, each by noise of its own that depends on nothing but the fields and name.
+    """Alters images, each by noise of its own that depends on nothing but the fields and name.
 
     Args:
         name: of the corruption, or empty for none.
@@ -77,21 +77,21 @@ class Corruption:
         if self.name in NEED_OPENCV:  # rather now than in a loading process
             require_cv2(f"corruption {self.name}")
 
-    def __call__(self, picture: RgbPicture, picture_name: str) -> RgbPicture:
-        """The picture, corrupted."""
+    def __call__(self, image: RgbImage, image_name: str) -> RgbImage:
+        """The image, corrupted."""
         if self.profile == "imagenet-c":
-            picture = published_crop(picture)
+            image = published_crop(image)
         if not self.name:
-            return picture
-        draws = generator_for(self.seed, picture_name, self.name, self.severity)
-        return corrupt(picture, self.name, self.severity, draws, _STRENGTHS[self.profile])
+            return image
+        draws = generator_for(self.seed, image_name, self.name, self.severity)
+        return corrupt(image, self.name, self.severity, draws, _STRENGTHS[self.profile])
 
     def __str__(self) -> str:
         return f"{self.cell.name}, {self.profile}, seed {self.seed}: on the fly, not ImageNet-C"
 
     @property
     def cell(self) -> Cell:
-        """Where its pictures belong."""
+        """Where its images belong."""
         return Cell(ON_THE_FLY, self.name, self.severity) if self.name else Cell(CLEAN)
 
 
@@ -107,25 +107,25 @@ def profile_for(side: float) -> Profile:
     return next(profile for largest, profile in _LARGEST if side <= largest)
 
 
-def usual_side(pictures: Pictures) -> float | None:
+def usual_side(images: ImageDataset) -> float | None:
     """The median shorter side of some images of a dataset; None if none can be read."""
-    count = len(pictures)
+    count = len(images)
     sides = []
     for index in sorted({number * count // _LOOKED_AT for number in range(_LOOKED_AT)}):
         if index < count:
             try:
-                sides.append(min(pictures.picture(index).shape[:2]))
+                sides.append(min(images.image(index).shape[:2]))
             except UNREADABLE:
                 continue  # told when the image is evaluated
     return float(np.median(sides)) if sides else None
 
 
-def published_crop(picture: RgbPicture) -> RgbPicture:
-    """The centre 224 x 224 of a picture whose short side is resized to 256, bilinearly."""
-    height, width = picture.shape[:2]
+def published_crop(image: RgbImage) -> RgbImage:
+    """The centre 224 x 224 of an image whose short side is resized to 256, bilinearly."""
+    height, width = image.shape[:2]
     scale = _RESIZED / min(height, width)
     size = (max(_RESIZED, int(width * scale)), max(_RESIZED, int(height * scale)))
-    resized = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)
+    resized = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
     left, top = (round((side - CROP) / 2) for side in resized.size)
     return np.array(resized.crop((left, top, left + CROP, top + CROP)))
 

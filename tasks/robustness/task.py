@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from dcls.backbone import Backbone
-from tasks.data.images import RgbPicture
+from tasks.data.images import RgbImage
 from tasks.engine.gathering import gather_lists
 from tasks.engine.task import Batch, Stage, Task
 from tasks.engine.unreadable import check_readable
 from tasks.errors import DatasetError
 from tasks.reporting.console import metric_text, print_line
-from tasks.reporting.page import Picture, Section, Table
+from tasks.reporting.page import ReportFigure, Section, Table
 from tasks.robustness.cell_table import CellTable
 from tasks.robustness.cells import Cell
 from tasks.robustness.data import CellData
@@ -173,7 +173,7 @@ class RobustnessTask(Task):
         return values
 
     @property
-    def unreadable_pictures(self) -> int:
+    def unreadable_images(self) -> int:
         """Over all cells."""
         first = self.evaluations[self.names[0]]
         return sum(record.unreadable for record in first.records.values())
@@ -189,7 +189,7 @@ class RobustnessTask(Task):
                 marked[figure.remark].append(key)
             lines += [f"{', '.join(keys)}: {text}" for text, keys in marked.items() if text]
             empty = [r.cell.name for r in evaluation.records.values() if not r.images]
-            lines += [f"{cell}: no picture was scored" for cell in empty]
+            lines += [f"{cell}: no image was scored" for cell in empty]
         return list(dict.fromkeys(lines))
 
     def headline(self) -> Table:
@@ -254,18 +254,18 @@ class RobustnessTask(Task):
             outcomes=result.outcomes,
         )
 
-    def _strip(self) -> Picture | None:
+    def _strip(self) -> ReportFigure | None:
         records = self.evaluations[self.names[0]].records
         base = self.data.base
         names = base.all_names if isinstance(base, ImageNetSets) else base.class_names
         return example_strip(self.data.cells, records, self.names[0], names, self._drawn)
 
     @torch.inference_mode()
-    def _drawn(self, number: int, index: int) -> RgbPicture:
-        """A picture of a cell, with what the first model finds in it where that can be drawn."""
-        pictures = self.data.cells.pictures(number)
-        picture = pictures.picture(index)
+    def _drawn(self, number: int, index: int) -> RgbImage:
+        """An image of a cell, with what the first model finds in it where that can be drawn."""
+        images = self.data.cells.images(number)
+        image = images.image(index)
         if self.kind.sets != "dense":
-            return picture
+            return image
         task = cast(Task, self.models[0]).eval()
-        return task.illustrate(self.data.base.collate([pictures.sample(index, picture)]))[0]
+        return task.illustrate(self.data.base.collate([images.sample(index, image)]))[0]

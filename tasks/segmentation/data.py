@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch.utils.data import default_collate
 
-from tasks.data.images import Pictures, Sample
+from tasks.data.images import ImageDataset, Sample
 from tasks.data.loaders import Loading, Split, TaskData, collate
 from tasks.data.shapes import CLASS_NAMES, LevelName, ShapeSplits
 from tasks.errors import DatasetError
@@ -20,7 +20,7 @@ from tasks.segmentation.transforms import EvalTransform, SegRecipe, TrainTransfo
 
 
 class SegmentationData(TaskData):
-    """Pictures with a label per pixel: what the datasets below have in common.
+    """Images with a label per pixel: what the datasets below have in common.
 
     Args:
         name: name of the dataset.
@@ -28,7 +28,7 @@ class SegmentationData(TaskData):
         recipe: resizing, augmentation, normalisation.
 
     Attributes:
-        palette: (classes, 3), RGB, for pictures.
+        palette: (classes, 3), RGB, for images.
     """
 
     palette: Palette
@@ -78,13 +78,13 @@ class Shapes(SegmentationData):
             counts, self.recipe.image_size, level, seed, (objects[0], objects[1])
         )
 
-    def pictures(self, split: Split) -> Pictures:
+    def images(self, split: Split) -> ImageDataset:
         """Scenes of one split; the splits share none."""
         return ShapeMasks(self.splits.scenes(split), self.transform(split))
 
 
 class Folders(SegmentationData):
-    """Any pair of folders of pictures and index masks, with a file that names the classes.
+    """Any pair of folders of images and index masks, with a file that names the classes.
 
     Args:
         name: name of the dataset.
@@ -121,7 +121,7 @@ class Folders(SegmentationData):
         """The files of one split."""
         return folder_pairs(self.root / "images" / split, self.root / "masks" / split, self.tree)
 
-    def pictures(self, split: Split) -> Pictures:
+    def images(self, split: Split) -> ImageDataset:
         """The pairs of one split."""
         return PairScenes(self.pairs(split), self.labels, self.transform(split))
 
@@ -176,7 +176,7 @@ class Voc(Folders):
     )
 
     def pairs(self, split: Split) -> list[Pair]:
-        """The pictures that the official lists name; `val` is tested too."""
+        """The images that the official lists name; `val` is tested too."""
         listing = "train" if split == "train" else "val"
         return listed_pairs(
             self.root / "ImageSets" / "Segmentation" / f"{listing}.txt",

@@ -1,26 +1,26 @@
-"""Where pictures with a label per pixel come from: pairs of files, and the embedded shapes."""
+"""Where images with a label per pixel come from: pairs of files, and the embedded shapes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tasks.data.images import Pictures, RgbPicture, Sample
+from tasks.data.images import ImageDataset, RgbImage, Sample
 from tasks.data.shapes import Scene, ShapeScenes
 from tasks.segmentation.masks import Labels, Mask, Pair, read_mask
 from tasks.segmentation.openmmlab import imfrombytes
-from tasks.segmentation.transforms import Picture
+from tasks.segmentation.transforms import Image
 
-SceneTransform = Callable[[Picture, Mask], dict[str, Any]]
+SceneTransform = Callable[[Image, Mask], dict[str, Any]]
 
 
-class PairScenes(Pictures):
-    """Pictures and masks from files.
+class PairScenes(ImageDataset):
+    """Images and masks from files.
 
     Args:
         pairs: the files.
         labels: what the indices in the masks mean.
-        transform: from picture and mask to a sample.
+        transform: from image and mask to a sample.
     """
 
     def __init__(self, pairs: Sequence[Pair], labels: Labels, transform: SceneTransform) -> None:
@@ -31,34 +31,34 @@ class PairScenes(Pictures):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def picture(self, index: int) -> RgbPicture:
-        """Read and decode one picture."""
-        picture: RgbPicture | None = imfrombytes(self.pairs[index].image.read_bytes(), flag="color")
-        if picture is None:
-            raise ValueError("it is no picture that OpenCV can decode")
-        return picture[:, :, ::-1]
+    def image(self, index: int) -> RgbImage:
+        """Read and decode one image."""
+        image: RgbImage | None = imfrombytes(self.pairs[index].image.read_bytes(), flag="color")
+        if image is None:
+            raise ValueError("it is no image that OpenCV can decode")
+        return image[:, :, ::-1]
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """Name of the file."""
         return self.pairs[index].image.name
 
     def place(self, index: int) -> str:
-        """Where picture `index` lies."""
+        """Where image `index` lies."""
         return str(self.pairs[index].image)
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
+    def sample(self, index: int, image: RgbImage) -> Sample:
         """Read the mask, and transform both."""
         pair = self.pairs[index]
         mask = read_mask(pair.mask, self.labels)
-        if mask.shape != picture.shape[:2]:
+        if mask.shape != image.shape[:2]:
             raise ValueError(
-                f"it has {picture.shape[1]}x{picture.shape[0]} pixels, but its mask {pair.mask} "
+                f"it has {image.shape[1]}x{image.shape[0]} pixels, but its mask {pair.mask} "
                 f"{mask.shape[1]}x{mask.shape[0]}"
             )
-        return _sample(self.transform, picture, mask, index)
+        return _sample(self.transform, image, mask, index)
 
 
-class ShapeMasks(Pictures):
+class ShapeMasks(ImageDataset):
     """The embedded scenes with the class of every pixel; class 0 is the background."""
 
     def __init__(self, scenes: ShapeScenes, transform: SceneTransform) -> None:
@@ -69,17 +69,17 @@ class ShapeMasks(Pictures):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def picture(self, index: int) -> RgbPicture:
+    def image(self, index: int) -> RgbImage:
         """Draw one scene."""
         return self._scene(index).image
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """Its number."""
         return f"{index:06d}"
 
-    def sample(self, index: int, picture: RgbPicture) -> Sample:
+    def sample(self, index: int, image: RgbImage) -> Sample:
         """Transform a scene with its classes."""
-        return _sample(self.transform, picture, self._scene(index).mask, index)
+        return _sample(self.transform, image, self._scene(index).mask, index)
 
     def _scene(self, index: int) -> Scene:
         if self._last is None or self._last[0] != index:
@@ -87,5 +87,5 @@ class ShapeMasks(Pictures):
         return self._last[1]
 
 
-def _sample(transform: SceneTransform, picture: RgbPicture, mask: Mask, index: int) -> Sample:
-    return {**transform(np.ascontiguousarray(picture[:, :, ::-1]), mask), "index": index}
+def _sample(transform: SceneTransform, image: RgbImage, mask: Mask, index: int) -> Sample:
+    return {**transform(np.ascontiguousarray(image[:, :, ::-1]), mask), "index": index}

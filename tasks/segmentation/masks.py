@@ -13,14 +13,14 @@ from tasks.segmentation.model import IGNORED
 
 Mask = NDArray[np.uint8]
 _INDEXED = ("L", "P", "1")
-"""Pillow's modes of pictures that hold one byte (or bit) per pixel."""
+"""Pillow's modes of images that hold one byte (or bit) per pixel."""
 _TURNED = (5, 6, 7, 8)
 """Values of EXIF's orientation under which width and height are exchanged."""
 _ORIENTATION = 0x0112
 
 
 class Pair(NamedTuple):
-    """A picture and its mask."""
+    """An image and its mask."""
 
     image: Path
     mask: Path
@@ -60,7 +60,7 @@ def read_mask(path: Path, labels: Labels) -> Mask:
     """Class of every pixel (H, W), `IGNORED` where there is none.
 
     Raises:
-        DatasetError: a colour picture, 16 bits, or an index without a class; names the file.
+        DatasetError: a colour image, 16 bits, or an index without a class; names the file.
         OSError: the file cannot be read.
     """
     with Image.open(path) as file:
@@ -80,9 +80,9 @@ def read_mask(path: Path, labels: Labels) -> Mask:
 
 
 def check_pairs(pairs: Sequence[Pair], labels: Labels, decoded: int = 64) -> None:
-    """Check pictures against masks: all of them by their headers, some by their pixels.
+    """Check images against masks: all of them by their headers, some by their pixels.
 
-    Headers tell a colour picture, 16 bits, and different sizes. Indices are checked in `decoded`
+    Headers tell a colour image, 16 bits, and different sizes. Indices are checked in `decoded`
     masks, spread evenly, and in every mask when it is read.
 
     Raises:
@@ -98,8 +98,8 @@ def check_pairs(pairs: Sequence[Pair], labels: Labels, decoded: int = 64) -> Non
             continue  # unreadable files have a setting of their own, dataset.on_corrupt
         if found not in (size, size[::-1]) or (found != size and not _is_turned(pair.image)):
             raise DatasetError(
-                f"{pair.mask} has {found[0]}x{found[1]} pixels, but its picture {pair.image} has "
-                f"{size[0]}x{size[1]}. Every mask must have the size of its picture: make it anew, "
+                f"{pair.mask} has {found[0]}x{found[1]} pixels, but its image {pair.image} has "
+                f"{size[0]}x{size[1]}. Every mask must have the size of its image: make it anew, "
                 "or resize it with nearest-neighbour interpolation."
             )
     for pair in pairs[:: max(1, len(pairs) // decoded)]:
@@ -129,7 +129,7 @@ def _check_kind(path: Path, mode: str) -> None:
             "Image.fromarray(mask.astype('uint8')).save(path)."
         )
     raise DatasetError(
-        f"{path} is a colour picture (mode {mode}), not a mask of class indices. Save one index "
+        f"{path} is a colour image (mode {mode}), not a mask of class indices. Save one index "
         "per pixel: look each colour up in your palette, then "
         "Image.fromarray(indices.astype('uint8')).save(path)."
     )

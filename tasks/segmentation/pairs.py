@@ -1,4 +1,4 @@
-"""Pictures and masks found on disk, paired by name."""
+"""Images and masks found on disk, paired by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,35 +6,35 @@ from pathlib import Path
 from tasks.errors import DatasetError
 from tasks.segmentation.masks import Pair
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _NAMED = 4
 
 
 def folder_pairs(images: Path, masks: Path, tree: str) -> list[Pair]:
-    """Every picture below `images` with the mask of the same relative name, `.png`, in `masks`.
+    """Every image below `images` with the mask of the same relative name, `.png`, in `masks`.
 
     Args:
-        images: folder of pictures; folders in it are searched too.
+        images: folder of images; folders in it are searched too.
         masks: folder of masks.
         tree: the expected layout, for the error message.
 
     Raises:
-        DatasetError: a folder is missing, or pictures without a mask; names the first ones.
+        DatasetError: a folder is missing, or images without a mask; names the first ones.
     """
     for folder in (images, masks):
         if not folder.is_dir():
             raise DatasetError(_layout(folder, tree))
-    pictures = sorted(p for p in images.rglob("*") if p.suffix.lower() in PICTURES)
+    files = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES)
     return _with_masks(
-        [Pair(p, masks / p.relative_to(images).with_suffix(".png")) for p in pictures], tree
+        [Pair(p, masks / p.relative_to(images).with_suffix(".png")) for p in files], tree
     )
 
 
 def listed_pairs(listing: Path, images: Path, masks: Path, tree: str) -> list[Pair]:
-    """The pictures that a text file lists, one name a line, with the masks of the same name.
+    """The images that a text file lists, one name a line, with the masks of the same name.
 
     Raises:
-        DatasetError: the list or a folder is missing, or pictures or masks that it names.
+        DatasetError: the list or a folder is missing, or images or masks that it names.
     """
     for place in (listing, images, masks):
         if not place.exists():
@@ -43,7 +43,7 @@ def listed_pairs(listing: Path, images: Path, masks: Path, tree: str) -> list[Pa
     pairs = [Pair(images / f"{name}.jpg", masks / f"{name}.png") for name in names]
     lost = [pair.image for pair in pairs if not pair.image.is_file()]
     if lost:
-        raise DatasetError(f"{listing} lists {len(lost)} pictures that are not there: {_few(lost)}")
+        raise DatasetError(f"{listing} lists {len(lost)} images that are not there: {_few(lost)}")
     return _with_masks(pairs, tree)
 
 
@@ -71,8 +71,8 @@ def _with_masks(pairs: list[Pair], tree: str) -> list[Pair]:
     lost = [pair for pair in pairs if not pair.mask.is_file()]
     if lost:
         raise DatasetError(
-            f"{len(lost)} of {len(pairs)} pictures have no mask; the first: {lost[0].image} needs "
-            f"{lost[0].mask}. Add the masks or move the pictures away. Expected tree:\n{tree}"
+            f"{len(lost)} of {len(pairs)} images have no mask; the first: {lost[0].image} needs "
+            f"{lost[0].mask}. Add the masks or move the images away. Expected tree:\n{tree}"
         )
     return pairs
 

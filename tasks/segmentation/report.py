@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tasks.reporting.confusion import confused_pairs, confusion_picture
+from tasks.reporting.confusion import confused_pairs, confusion_figure
 from tasks.reporting.fonts import drawable_names
 from tasks.reporting.page import Section
 from tasks.segmentation.examples import Example
-from tasks.segmentation.pictures import class_table, examples_picture, iou_picture
+from tasks.segmentation.figures import class_table, examples_figure, iou_figure
 from tasks.segmentation.scores import figures
 
 _WORST_PAIRS = 10
@@ -44,18 +44,18 @@ def report_sections(summary: TestSummary) -> list[Section]:
     iou, accuracy = found.iou.numpy(), found.accuracy.numpy()
     sections = []
     if summary.examples:
-        picture = examples_picture(summary.examples, summary.palette, drawn)
-        sections.append(Section("Examples", pictures=[picture]))
+        image = examples_figure(summary.examples, summary.palette, drawn)
+        sections.append(Section("Examples", figures=[image]))
     return [
         *sections,
         Section(
             "Per class",
             tables=[class_table(counts, iou, accuracy, names)],
-            pictures=[iou_picture(iou, drawn)],
+            figures=[iou_figure(iou, drawn)],
         ),
         Section(
             "Confusions",
             tables=[confused_pairs(counts, names, _WORST_PAIRS, "pixels")],
-            pictures=[confusion_picture(counts, drawn, "pixels")],
+            figures=[confusion_figure(counts, drawn, "pixels")],
         ),
     ]

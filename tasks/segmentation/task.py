@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dcls.backbone import Backbone
-from tasks.data.images import RgbPicture
+from tasks.data.images import RgbImage
 from tasks.data.pixels import Pixels
 from tasks.engine.network import NetworkTask
 from tasks.engine.optimization import Optimization
@@ -16,10 +16,10 @@ from tasks.engine.task import Batch, Stage
 from tasks.reporting.page import Section
 from tasks.segmentation.data import SegmentationData
 from tasks.segmentation.examples import Examples
+from tasks.segmentation.figures import overlaid
 from tasks.segmentation.heads import Settings
 from tasks.segmentation.inference import Inference, view_scales
 from tasks.segmentation.model import Segmenter, load_weights
-from tasks.segmentation.pictures import overlaid
 from tasks.segmentation.report import TestSummary, report_sections
 from tasks.segmentation.scores import PixelConfusion, figures
 
@@ -111,8 +111,8 @@ class SegmentationTask(NetworkTask):
         self.log_dict({f"test/iou/{name}": iou for name, iou in pairs if isfinite(iou)})
         self.examples.gather()
 
-    def illustrate(self, batch: Batch) -> list[RgbPicture]:
-        """The pictures with the colours of the labels that the model gives their pixels."""
+    def illustrate(self, batch: Batch) -> list[RgbImage]:
+        """The images with the colours of the labels that the model gives their pixels."""
         plain = view_scales(self.inference.tta).index(1.0)
         drawn = []
         for scene in batch["scenes"]:

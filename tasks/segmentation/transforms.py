@@ -1,4 +1,4 @@
-"""From a picture and its mask to bytes for the network, by mmsegmentation's own augmentations."""
+"""From an image and its mask to bytes for the network, by mmsegmentation's own augmentations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ from tasks.segmentation.openmmlab import (
     imrescale,
 )
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 """(H, W, 3), BGR, as OpenCV reads it."""
 _CROP_TRIES = 10
 
 
 @dataclass(frozen=True)
 class SegRecipe:
-    """How pictures are resized, augmented and normalised.
+    """How images are resized, augmented and normalised.
 
     Args:
-        image_size: side of the training crop; smaller pictures are padded.
+        image_size: side of the training crop; smaller images are padded.
         resize: longest and shortest side, ratio kept: of evaluation, and before `ratio_range`;
-            None: pictures keep their size.
+            None: images keep their size.
         ratio_range: smallest and largest random factor on `resize` in training, or None.
         max_class_share: a crop is drawn again, up to ten times, while one class fills more of it.
         flip: probability of a horizontal flip.
         distort: photometric distortion of brightness, contrast, saturation and hue.
-        tta: test-time augmentation, which says at what scales evaluation reads a picture.
+        tta: test-time augmentation, which says at what scales evaluation reads an image.
         mean: per channel (RGB), of values in 0..1.
         std: per channel, likewise.
     """
@@ -95,7 +95,7 @@ class CountingCrop(RandomCrop):  # type: ignore[misc] # mmsegmentation has no ty
 
 
 class TrainTransform:
-    """Resize, crop, flip and distort a picture together with its mask."""
+    """Resize, crop, flip and distort an image together with its mask."""
 
     def __init__(self, recipe: SegRecipe) -> None:
         steps: list[Any] = []
@@ -116,22 +116,22 @@ class TrainTransform:
         self._steps = Compose(steps)
         self._side = side
 
-    def __call__(self, picture: Picture, mask: Mask) -> dict[str, Any]:
+    def __call__(self, image: Image, mask: Mask) -> dict[str, Any]:
         """`image` (S, S, 3) uint8, `label` (S, S) uint8 and `size`, the part that is no padding."""
         done = self._steps(
             {
-                "img": picture,
+                "img": image,
                 "gt_seg_map": mask,
                 "seg_fields": ["gt_seg_map"],
-                "img_shape": picture.shape[:2],
+                "img_shape": image.shape[:2],
             }
         )
         size = done["gt_seg_map"].shape
-        image = as_rgb(done["img"])
+        pixels = as_rgb(done["img"])
         label = torch.from_numpy(np.ascontiguousarray(done["gt_seg_map"]))
         if min(size) < self._side:
-            image, label = self._padded(image, 0), self._padded(label, IGNORED)
-        return {"image": image, "label": label, "size": (size[0], size[1])}
+            pixels, label = self._padded(pixels, 0), self._padded(label, IGNORED)
+        return {"image": pixels, "label": label, "size": (size[0], size[1])}
 
     def _padded(self, content: Tensor, value: int) -> Tensor:
         """Content (h, w, ...) at the top left of a square of one value."""
@@ -141,27 +141,27 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resize a picture as evaluation does; its mask keeps its size."""
+    """Resize an image as evaluation does; its mask keeps its size."""
 
     def __init__(self, recipe: SegRecipe) -> None:
         self._resize = recipe.resize
         self._scales = view_scales(recipe.tta)
 
-    def __call__(self, picture: Picture, mask: Mask) -> dict[str, Any]:
-        """`views`: the picture (h, w, 3), uint8, at each scale; `label` (H, W), uint8."""
-        views = [as_rgb(self._scaled(picture, scale)) for scale in self._scales]
+    def __call__(self, image: Image, mask: Mask) -> dict[str, Any]:
+        """`views`: the image (h, w, 3), uint8, at each scale; `label` (H, W), uint8."""
+        views = [as_rgb(self._scaled(image, scale)) for scale in self._scales]
         return {"views": views, "label": torch.from_numpy(mask)}
 
-    def _scaled(self, picture: Picture, scale: float) -> Picture:
+    def _scaled(self, image: Image, scale: float) -> Image:
         if self._resize is None and scale == 1.0:
-            return picture
+            return image
         target: Any = scale
         if self._resize is not None:
             target = tuple(int(side * scale + 0.5) for side in self._resize)
-        resized: Picture = imrescale(picture, target, interpolation="bilinear")
+        resized: Image = imrescale(image, target, interpolation="bilinear")
         return resized
 
 
-def as_rgb(picture: Picture) -> Tensor:
+def as_rgb(image: Image) -> Tensor:
     """BGR as an RGB tensor of bytes, (H, W, 3) both."""
-    return torch.from_numpy(bgr2rgb(np.ascontiguousarray(picture)))
+    return torch.from_numpy(bgr2rgb(np.ascontiguousarray(image)))

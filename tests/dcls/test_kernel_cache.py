@@ -204,7 +204,7 @@ def test_replaced_tensors_of_a_functional_call() -> None:
         torch.testing.assert_close(layer(X), first)
 
 
-def test_a_single_picture_without_a_batch() -> None:
+def test_a_single_image_without_a_batch() -> None:
     layer = layer_of("v0")
     with torch.no_grad():
         layer.P.div_(4)  # so that the kept kernel is cropped

@@ -51,7 +51,7 @@ def block_of(channels: int = 16, layer_scale: float | None = 0.5) -> Block:
     return block
 
 
-def pictures(channels: int = 16, last: bool = True) -> Tensor:
+def images(channels: int = 16, last: bool = True) -> Tensor:
     x = torch.randn(3, channels, 9, 7, generator=torch.Generator().manual_seed(1))
     return x.contiguous(memory_format=torch.channels_last) if last else x
 
@@ -81,7 +81,7 @@ def test_it_is_the_formula(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(parts, "HIDDEN_BYTES", hidden_bytes)
-    block, x = block_of(channels, scale), pictures(channels, last)
+    block, x = block_of(channels, scale), images(channels, last)
     with torch.no_grad():
         y = block(x)
     wanted = exact(block, x)
@@ -94,7 +94,7 @@ def test_it_is_the_formula(
 @needs_kernels
 class TestWhenTheKernelsAreUsed:
     def test_in_inference(self, calls: list[int]) -> None:
-        block, x = block_of(), pictures()
+        block, x = block_of(), images()
         with torch.inference_mode():
             block(x)
         assert calls == [3 * 9 * 7]
@@ -118,7 +118,7 @@ class TestWhenTheKernelsAreUsed:
     def test_not_for_another_block(
         self, change: Callable[[Block], object], calls: list[int]
     ) -> None:
-        block, x = block_of(), pictures()
+        block, x = block_of(), images()
         change(block)
         x = x.to(block.norm.weight.dtype)
         torch.manual_seed(0)
@@ -129,13 +129,13 @@ class TestWhenTheKernelsAreUsed:
         assert calls == []
 
     def test_not_with_gradients(self, calls: list[int]) -> None:
-        block, x = block_of(), pictures()
+        block, x = block_of(), images()
         block(x).sum().backward()
         assert calls == []
         assert block.pwconv1.weight.grad is not None
 
     def test_not_under_autocast_or_for_a_contiguous_map(self, calls: list[int]) -> None:
-        block, x = block_of(), pictures()
+        block, x = block_of(), images()
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             assert block(x).isfinite().all()
         with torch.no_grad():
@@ -143,7 +143,7 @@ class TestWhenTheKernelsAreUsed:
         assert calls == []
 
     def test_a_hook_sees_its_layer(self, calls: list[int]) -> None:
-        block, x, seen = block_of(), pictures(), []
+        block, x, seen = block_of(), images(), []
         block.act.register_forward_hook(lambda module, inputs, y: seen.append(y.shape))
         with torch.no_grad():
             block(x)
@@ -160,7 +160,7 @@ class TestWhenTheKernelsAreUsed:
 
     @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
     def test_not_where_tensors_are_more_than_values(self, calls: list[int]) -> None:
-        block, x = block_of(), pictures()
+        block, x = block_of(), images()
         with torch.no_grad():
             wanted = block(x)
             calls.clear()

@@ -40,7 +40,7 @@ TOP = {
     "run_dir": Elsewhere("test_run.py::test_a_run_folder_is_never_overwritten"),
     "detector": (DETECTOR, Effect("faster_rcnn", with_masks, expected=False, tasks=("det",))),
     "figures": Elsewhere(
-        "test_det_run.py::test_fit_on_shapes_leaves_figures_pictures_and_detections",
+        "test_det_run.py::test_fit_on_shapes_leaves_figures_images_and_detections",
         "figures=true",
     ),
     "eval": SLIDING,
@@ -60,7 +60,7 @@ TOP = {
         "test_configs.py::test_an_experiment_of_another_task_is_refused", "recipe of task=cls"
     ),
     "compare": Elsewhere(
-        "test_robustness_run.py::test_several_models_see_the_same_pictures_and_are_compared"
+        "test_robustness_run.py::test_several_models_see_the_same_images_and_are_compared"
     ),
 }
 """`corruption` and what goes with it: see also `tests/tasks/test_robustness_run.py`."""

@@ -19,7 +19,7 @@ from effects.probes import (
 from effects.recipes import CLS_RECIPE, DET_RECIPE, ENLARGED, SEG_RECIPE
 from effects.rows import Effect, Elsewhere, Refused
 from effects.shared import FLAT, weight_rates
-from tasks.robustness.data import CellData, Cells, chosen_pictures
+from tasks.robustness.data import CellData, Cells, chosen_images
 
 
 def from_hint(name):
@@ -75,7 +75,7 @@ DRAWN = {
     "dataset.counts.test": Effect(6, count("test"), expected=6),
     "dataset.hints.limit": Effect(
         3,
-        lambda case: len(chosen_pictures(case.data.pictures("test"), case.config.limit)),
+        lambda case: len(chosen_images(case.data.images("test"), case.config.limit)),
         expected=3,
     ),
 }
@@ -184,7 +184,7 @@ SETS = {
     "batch_size": Effect(3, lambda case: len(cell_batch(case)["image"]), expected=3),
     "workers": Effect(1, lambda case: cell_loader(case).num_workers, expected=1),
     "on_corrupt": Elsewhere(
-        "test_robustness_published.py::test_an_unreadable_picture_is_an_error_if_so_wished"
+        "test_robustness_published.py::test_an_unreadable_image_is_an_error_if_so_wished"
     ),
     "image_size": Effect(48, lambda case: {len(one) for one in set_images(case)}, expected={48}),
     "recipe.crop_fraction": Effect(0.5, set_images),

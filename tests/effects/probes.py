@@ -54,7 +54,7 @@ def unreadable(case):
         raise OSError("broken")
 
     with patch.multiple(
-        samples.samples, **{n: broken for n in ("picture", "image") if hasattr(samples.samples, n)}
+        samples.samples, **{n: broken for n in ("image", "image") if hasattr(samples.samples, n)}
     ):
         try:
             return list(samples[0])
@@ -113,7 +113,7 @@ def pil():
     return (Image.fromarray(noise()),)
 
 
-def picture_and_mask():
+def image_and_mask():
     return noise(), np.zeros((32, 32), np.uint8)
 
 
@@ -121,7 +121,7 @@ def with_masks(case):
     return "masks" in case.batch("train")
 
 
-def picture_and_boxes():
+def image_and_boxes():
     box = torch.tensor([[2.0, 2.0, 14.0, 14.0]])
     return (as_content(torch.from_numpy(noise()).permute(2, 0, 1), box, torch.tensor([1]), None),)
 
@@ -130,5 +130,5 @@ def smallest_and_largest(case):
     """Sides of the training images made of one image of 32 pixels, over a dozen draws."""
     case._seed()
     transform = case.data.transform("train")
-    shapes = [transform(*picture_and_boxes())["image"].shape[:2] for _ in range(12)]
+    shapes = [transform(*image_and_boxes())["image"].shape[:2] for _ in range(12)]
     return min(map(min, shapes)), max(map(max, shapes))

@@ -3,11 +3,11 @@
 from effects.probes import (
     draws,
     image,
+    image_and_boxes,
+    image_and_mask,
     images,
     inputs,
     number_of_draws,
-    picture_and_boxes,
-    picture_and_mask,
     pil,
     sides,
     smallest_and_largest,
@@ -76,7 +76,7 @@ SEG_RECIPE = {
     ),
     "dataset.recipe.flip": Effect(
         0.5,
-        number_of_draws(picture_and_mask),
+        number_of_draws(image_and_mask),
         expected=2,
         base={
             "dataset.recipe.flip": 0.0,
@@ -104,14 +104,14 @@ DET_RECIPE = {
     **MOMENTS,
     "dataset.recipe.resize": Effect([96, 72], sides("val"), base=RESIZED),
     "dataset.recipe.scales": Effect([40], smallest_and_largest, expected=(40, 40), base=RESIZED),
-    "dataset.recipe.crop": Effect([16, 24], draws(picture_and_boxes), base=RESIZED),
-    "dataset.recipe.crop_scales": Effect([20], draws(picture_and_boxes), base=CROPPED),
+    "dataset.recipe.crop": Effect([16, 24], draws(image_and_boxes), base=RESIZED),
+    "dataset.recipe.crop_scales": Effect([20], draws(image_and_boxes), base=CROPPED),
     "dataset.recipe.jitter": Effect(
         24, lambda case: smallest_and_largest(case)[1] <= 24, expected=True, base=RESIZED
     ),
     "dataset.recipe.flip": Effect(
         0.5,
-        number_of_draws(picture_and_boxes),
+        number_of_draws(image_and_boxes),
         expected=2,
         base={**RESIZED, "dataset.recipe.resize": None, "dataset.recipe.scales": []},
     ),

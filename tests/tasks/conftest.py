@@ -36,7 +36,7 @@ def image_folder(tmp_path):
     import numpy as np
     from PIL import Image
 
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     rng = np.random.default_rng(0)
     for split, count in (("train", 8), ("val", 5)):
         for level, name in ((60, "dark"), (190, "light")):

@@ -14,7 +14,7 @@ from tasks.benchmark.counting import counted, multiply_adds
 from tasks.benchmark.layers import OUTSIDE, by_kind, time_layers
 from tasks.benchmark.memory import peak_bytes, weight_bytes
 from tasks.benchmark.models import Model, learned_layers, spread_positions
-from tasks.benchmark.pictures import RandomPictures, training_batch
+from tasks.benchmark.random_images import RandomImages, training_batch
 from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
 from tasks.benchmark.statistics import Latency, relative_throughput
 from tasks.benchmark.steps import TrainingStep
@@ -212,9 +212,9 @@ def test_layers_are_timed_and_their_shares_sum_to_one():
     assert linear.seconds == sum(one.seconds for one in layers if one.kind == "Linear")
 
 
-def test_random_objects_lie_within_the_picture_and_fill_their_masks():
+def test_random_objects_lie_within_the_image_and_fill_their_masks():
     draw = torch.Generator().manual_seed(0)
-    batch = training_batch("det", 2, 40, RandomPictures(5, masks=True), draw)
+    batch = training_batch("det", 2, 40, RandomImages(5, masks=True), draw)
     assert batch["image"].shape == (2, 64, 64, 3)
     assert batch["size"] == [(40, 40)] * 2
     for boxes, labels, masks in zip(batch["boxes"], batch["labels"], batch["masks"], strict=True):

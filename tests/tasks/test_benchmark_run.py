@@ -190,7 +190,7 @@ def test_the_backbone_is_compiled_once_for_every_case(run, monkeypatch):
     assert len(graphs) == 2 * 2  # more than PyTorch would compile by itself before it gives up
 
 
-def test_one_picture_that_cannot_be_trained_on_leaves_the_other_cases(run):
+def test_one_image_that_cannot_be_trained_on_leaves_the_other_cases(run):
     ended = run(*TINY, "task=seg", *TASKS["seg"], "benchmark.batch_sizes=[1,2]")
     assert ended.code == 0, ended.err
     found = cases(ended)

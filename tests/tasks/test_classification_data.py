@@ -98,8 +98,8 @@ def test_a_class_folder_run_and_its_test_split(run, image_folder):
 
 
 def test_an_unreadable_image_is_skipped_logged_once_and_counted(run, image_folder):
-    (image_folder / "val" / "dark" / "0.png").write_bytes(b"not a picture")
-    (image_folder / "train" / "dark" / "0.png").write_bytes(b"not a picture")
+    (image_folder / "val" / "dark" / "0.png").write_bytes(b"not an image")
+    (image_folder / "train" / "dark" / "0.png").write_bytes(b"not an image")
     ended = run(
         *TINY,
         "dataset=imagefolder",
@@ -114,7 +114,7 @@ def test_an_unreadable_image_is_skipped_logged_once_and_counted(run, image_folde
 
 
 def test_an_unreadable_image_is_an_error_if_asked_for(run, image_folder):
-    (image_folder / "val" / "light" / "3.png").write_bytes(b"not a picture")
+    (image_folder / "val" / "light" / "3.png").write_bytes(b"not an image")
     ended = run(
         *TINY,
         "dataset=imagefolder",
@@ -229,7 +229,7 @@ def test_erasing_follows_normalisation_and_draws_as_timms_loader_does(monkeypatc
     backbone = Kept()
     task = ClassificationTask(backbone, data, SETTINGS, "val/top1", {})
     monkeypatch.setattr(task, "log", lambda *_, **__: None)
-    batch = data.collate([data.pictures("val")[i] for i in range(8)])
+    batch = data.collate([data.images("val")[i] for i in range(8)])
     random.seed(3)
     torch.manual_seed(3)
     task.shared_step(batch, "train")

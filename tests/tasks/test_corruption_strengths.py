@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reference_corruptions import CONSTANTS, FUNCTIONS, SIDES, ZOOMS, photograph, reference
 
-from tasks.data.images import Pictures
+from tasks.data.images import ImageDataset
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, corrupt, generator_for
 from tasks.robustness.corruptions.severities import strength
 from tasks.robustness.on_the_fly import Corruption, profile_for, usual_side
@@ -18,7 +18,7 @@ FALLING = {  # the published constants themselves do not damage more with every 
 }
 
 
-class Stack(Pictures):
+class Stack(ImageDataset):
     """Images of given shorter sides; None: cannot be read."""
 
     def __init__(self, sides):
@@ -27,7 +27,7 @@ class Stack(Pictures):
     def __len__(self):
         return len(self.sides)
 
-    def picture(self, index):
+    def image(self, index):
         if self.sides[index] is None:
             raise OSError("cut off")
         return np.zeros((self.sides[index], self.sides[index] + 9, 3), np.uint8)

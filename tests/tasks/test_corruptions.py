@@ -32,8 +32,8 @@ FIXED = ("defocus_blur", "zoom_blur", "brightness", "contrast", "gaussian_blur",
 FIXED += ("pixelate", "jpeg_compression")
 
 
-def made(picture, name, severity, image_id=0):
-    return corrupt(picture, name, severity, generator_for(0, image_id, name, severity))
+def made(image, name, severity, image_id=0):
+    return corrupt(image, name, severity, generator_for(0, image_id, name, severity))
 
 
 def difference(first, second):
@@ -44,27 +44,27 @@ def difference(first, second):
 def test_keeps_shape_and_type_and_input(name):
     for size in (*SIZES, (1, 1), (3, 40)):
         for grey in (False, True):
-            picture = photograph(*size)
+            image = photograph(*size)
             if grey:
-                picture = np.repeat(picture[..., :1], 3, axis=2)
-            before = picture.copy()
+                image = np.repeat(image[..., :1], 3, axis=2)
+            before = image.copy()
             for severity in SEVERITIES if size in SIZES else (3, 5):
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
-                    result = made(picture, name, severity)
-                assert result.shape == picture.shape
+                    result = made(image, name, severity)
+                assert result.shape == image.shape
                 assert result.dtype == np.uint8
-                assert np.array_equal(picture, before)
-                assert not np.shares_memory(result, picture)
+                assert np.array_equal(image, before)
+                assert not np.shares_memory(result, image)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_fixed_by_seed_image_name_and_severity(name):
-    picture = photograph(64, 80)
-    forwards = [made(picture, name, severity) for severity in SEVERITIES]
-    backwards = [made(picture, name, severity) for severity in reversed(SEVERITIES)]
+    image = photograph(64, 80)
+    forwards = [made(image, name, severity) for severity in SEVERITIES]
+    backwards = [made(image, name, severity) for severity in reversed(SEVERITIES)]
     assert all(map(np.array_equal, forwards, reversed(backwards)))
-    assert np.array_equal(made(picture[:, ::-1], name, 3), made(picture[:, ::-1].copy(), name, 3))
+    assert np.array_equal(made(image[:, ::-1], name, 3), made(image[:, ::-1].copy(), name, 3))
 
 
 def test_generators_differ_in_each_of_the_four():
@@ -76,9 +76,9 @@ def test_generators_differ_in_each_of_the_four():
 
 @pytest.mark.parametrize("name", GROWING)
 def test_grows_with_severity(name):
-    pictures = [photograph(112, 112, seed) for seed in range(6)]
+    images = [photograph(112, 112, seed) for seed in range(6)]
     strengths = [
-        np.mean([difference(made(p, name, s, i), p).mean() for i, p in enumerate(pictures)])
+        np.mean([difference(made(p, name, s, i), p).mean() for i, p in enumerate(images)])
         for s in SEVERITIES
     ]
     if name == "elastic_transform":  # its first two are large and smooth, the other three are fine
@@ -97,11 +97,11 @@ def test_motion_does_not_darken_images_smaller_than_its_way(side):
 def test_names_and_refusals():
     assert (len(CORRUPTIONS), len(EXTRA)) == (15, 4)
     assert [name for names in GROUPS.values() for name in names] == list(CORRUPTIONS)
-    picture, draws = photograph(8, 8), np.random.default_rng(0)
+    image, draws = photograph(8, 8), np.random.default_rng(0)
     for name, severity, said in (("mist", 1, "'mist'.*fog"), ("fog", 6, "severity 6.*1 .* 5")):
         with pytest.raises(SettingError, match=said):
-            corrupt(picture, name, severity, draws)
-    for wrong in (picture[..., 0], picture.astype(float), picture[..., :2], picture[:0]):
+            corrupt(image, name, severity, draws)
+    for wrong in (image[..., 0], image.astype(float), image[..., :2], image[:0]):
         with pytest.raises(ValueError, match="uint8"):
             corrupt(wrong, "fog", 1, draws)
 
@@ -153,9 +153,9 @@ def reference_elastic(image, severity, draws):
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_elastic_is_the_references(severity):
-    picture = photograph(224, 224)
-    found = corrupt(picture, "elastic_transform", severity, np.random.default_rng(1))
-    expected = reference_elastic(picture, severity, np.random.default_rng(1))
+    image = photograph(224, 224)
+    found = corrupt(image, "elastic_transform", severity, np.random.default_rng(1))
+    expected = reference_elastic(image, severity, np.random.default_rng(1))
     wrong = difference(found, expected)
     assert wrong.mean() < 5e-3
     assert wrong.max() <= 1
@@ -179,11 +179,11 @@ class Replay:
         return self.draws.poisson(means.astype(np.float32))
 
 
-def theirs(oracle, picture, name, severity, draws):
+def theirs(oracle, image, name, severity, draws):
     numpy = SimpleNamespace(**{**vars(np), "random": Replay(draws)})
     with mock.patch.object(oracle.corruptions, "np", numpy), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return oracle.corrupt(picture, severity=severity, corruption_name=name)
+        return oracle.corrupt(image, severity=severity, corruption_name=name)
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +199,10 @@ SAME = ("gaussian_noise", "speckle_noise", "shot_noise", "motion_blur", "snow", 
 @pytest.mark.parametrize("size", [(224, 224), (97, 131)], ids=str)
 @pytest.mark.parametrize("name", [*FIXED, *SAME])
 def test_agrees_with_the_package(oracle, name, size):
-    picture = photograph(*size)
+    image = photograph(*size)
     for severity in SEVERITIES:
-        found = corrupt(picture, name, severity, np.random.default_rng(severity))
-        expected = theirs(oracle, picture, name, severity, np.random.default_rng(severity))
+        found = corrupt(image, name, severity, np.random.default_rng(severity))
+        expected = theirs(oracle, image, name, severity, np.random.default_rng(severity))
         wrong = difference(found, expected)
         # spatter's thresholds turn the last bit of a sum into a whole step
         assert (wrong > 1).mean() <= (2e-3 if name == "spatter" else 0), (severity, wrong.max())
@@ -211,7 +211,7 @@ def test_agrees_with_the_package(oracle, name, size):
 def test_glass_is_the_published_loop(oracle):
     """The package's own loop, without numba, from the same offsets."""
     loop = oracle.corruptions._shuffle_pixels_njit_glass_blur.py_func
-    picture = photograph(61, 47)
+    image = photograph(61, 47)
     for severity, (sigma, reach, passes) in enumerate(
         [(0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)], 1
     ):
@@ -219,26 +219,26 @@ def test_glass_is_the_published_loop(oracle):
         shape = (61 - 2 * reach, 47 - 2 * reach, 2)
         offsets = [draws.integers(-reach, reach, shape, np.int8) for _ in range(passes)]
         steps = iter(np.concatenate([field.reshape(-1, 2) for field in offsets]).tolist())
-        smooth = ndimage.gaussian_filter(picture / 255, (sigma, sigma, 0), mode="nearest")
+        smooth = ndimage.gaussian_filter(image / 255, (sigma, sigma, 0), mode="nearest")
         random = SimpleNamespace(seed=int, randint=lambda *_, steps=steps, **__: next(steps))
         with mock.patch.object(oracle.corruptions, "np", SimpleNamespace(random=random)):
             moved = loop(61, 47, np.uint8(smooth * 255), (sigma, reach, passes), 0)
         expected = ndimage.gaussian_filter(moved / 255, (sigma, sigma, 0), mode="nearest") * 255
-        found = corrupt(picture, "glass_blur", severity, np.random.default_rng(severity))
+        found = corrupt(image, "glass_blur", severity, np.random.default_rng(severity))
         assert difference(found, np.uint8(expected)).max() <= 2  # both cut to bytes twice
 
 
 @pytest.mark.parametrize("name", ["impulse_noise", "shot_noise", "glass_blur", "frost"])
 def test_as_strong_as_the_package(oracle, name):
-    pictures = [photograph(224, 224, seed) for seed in range(4)]
+    images = [photograph(224, 224, seed) for seed in range(4)]
     for severity in (1, 3, 5):
-        mine = [made(p, name, severity, i).astype(int) - p for i, p in enumerate(pictures)]
+        mine = [made(p, name, severity, i).astype(int) - p for i, p in enumerate(images)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             np.random.seed(severity)  # the package draws its frost from here
             others = [
                 oracle.corrupt(p, severity=severity, corruption_name=name).astype(int) - p
-                for p in pictures
+                for p in images
             ]
         found, expected = np.std(mine), np.std(others)
         assert found == pytest.approx(expected, rel=0.4 if name == "frost" else 0.03)

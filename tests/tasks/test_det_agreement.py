@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tasks.detection.annotations.reading import image_truth, read_annotations
-from tasks.detection.pictures.examples import Examples
+from tasks.detection.figures.examples import Examples
 from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.scoring.coco import coco_figures, coco_results
 

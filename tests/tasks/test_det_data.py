@@ -45,7 +45,7 @@ def content(height=90, width=120):
 
 
 @pytest.mark.parametrize("changes", [{}, {"crop": None}, {"jitter": 80}, {"resize": None}])
-def test_objects_move_with_the_picture(changes):
+def test_objects_move_with_the_image(changes):
     transform = TrainTransform(recipe(**changes))
     sizes = set()
     for seed in range(40):

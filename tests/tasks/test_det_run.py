@@ -24,7 +24,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def root(made, tmp_path):
-    """A folder of pictures with COCO files; the test may spoil it."""
+    """A folder of images with COCO files; the test may spoil it."""
     return shutil.copytree(made, tmp_path / "toys")
 
 
@@ -39,7 +39,7 @@ def files(root, *overrides):
     return (*DET_FILES, f"dataset.root={root}", *overrides)
 
 
-def test_fit_on_shapes_leaves_figures_pictures_and_detections(run):
+def test_fit_on_shapes_leaves_figures_images_and_detections(run):
     ended = run(*DET_SHAPES, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "det"
@@ -47,8 +47,8 @@ def test_fit_on_shapes_leaves_figures_pictures_and_detections(run):
     for name in ("val/box_ap", "test/box_ap", "test/box_ap50", "test/mask_ap", "test/mask_ar100"):
         assert 0 <= metrics[name] <= 1, name
     assert any(name.startswith("test/box_ap/") for name in metrics)
-    for picture in ("examples", "precision_recall_box", "class_ap", "mistakes", "curve_loss"):
-        assert (ended.folder / "figures" / f"{picture}.png").is_file(), picture
+    for image in ("examples", "precision_recall_box", "class_ap", "mistakes", "curve_loss"):
+        assert (ended.folder / "figures" / f"{image}.png").is_file(), image
     html = (ended.folder / "report.html").read_text()
     for heading in ("Examples", "Figures", "Per class", "Precision and recall", "Mistakes"):
         assert heading in html, heading
@@ -124,9 +124,9 @@ def test_a_wrong_root_shows_the_tree(run, root, tmp_path):
     )
 
 
-def test_pictures_that_are_not_there(run, root):
+def test_images_that_are_not_there(run, root):
     (root / "train/0003.png").unlink()
-    refused(run(*files(root)), "1 of 6 annotated pictures", "train/0003.png")
+    refused(run(*files(root)), "1 of 6 annotated images", "train/0003.png")
 
 
 def test_annotations_that_are_wrong_name_file_and_id(run, root):
@@ -170,7 +170,7 @@ def test_what_was_mended_is_said(run, root):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 5), (5, 1000)])
-def test_pictures_of_odd_sizes(run, root, size):
+def test_images_of_odd_sizes(run, root, size):
     width, height = size
     Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(root / "train/0000.png")
     Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(root / "val/0000.png")
@@ -188,8 +188,8 @@ def test_pictures_of_odd_sizes(run, root, size):
     assert ended.code == 0, ended.err
 
 
-def test_an_unreadable_picture_and_one_of_another_size(run, root):
-    (root / "val/0001.png").write_bytes(b"no picture")
+def test_an_unreadable_image_and_one_of_another_size(run, root):
+    (root / "val/0001.png").write_bytes(b"no image")
     Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(root / "train/0000.png")
     ended = run(*files(root))
     assert ended.code == 0, ended.err
@@ -200,13 +200,13 @@ def test_an_unreadable_picture_and_one_of_another_size(run, root):
     assert "0000.png" in ended.err or "0001.png" in ended.err
 
 
-def test_a_picture_turned_by_its_camera(run, root):
-    """Annotations are for the picture as it is shown."""
+def test_a_image_turned_by_its_camera(run, root):
+    """Annotations are for the image as it is shown."""
     pixels = np.zeros((20, 40, 3), np.uint8)
-    picture = Image.fromarray(pixels)
-    exif = picture.getexif()
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
     exif[0x0112] = 6
-    picture.save(root / "val/0000.jpg", exif=exif)
+    image.save(root / "val/0000.jpg", exif=exif)
 
     def edit(plain):
         plain["images"][0] |= {"file_name": "0000.jpg", "width": 20, "height": 40}

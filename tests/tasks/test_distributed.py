@@ -68,7 +68,7 @@ def test_segmentation_trains_in_step_and_counts_every_pixel_once(tmp_path, run):
 
 
 def test_detection_trains_in_step_and_scores_every_image_once(tmp_path, run):
-    """Batches by shape of picture, cascades with batch norm, images without objects.
+    """Batches by shape of image, cascades with batch norm, images without objects.
 
     Figures and saved detections are those of one process; the shards are uneven.
     """

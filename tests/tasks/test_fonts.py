@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from tasks.classification.report import TestSummary as ClassSummary
 from tasks.classification.report import report_sections as class_sections
-from tasks.detection.pictures.examples import Examples
+from tasks.detection.figures.examples import Examples
 from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.report import TestSummary as ObjectSummary
 from tasks.detection.report import report_sections as object_sections
@@ -21,10 +21,10 @@ from tasks.detection.scoring.mistakes import mistakes
 from tasks.reporting import fonts
 from tasks.reporting.calibration import BINS, ConfidenceBins
 from tasks.reporting.drawing import new_figure, short
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.reporting.palette import generic_palette
 from tasks.reporting.texts import text_width
-from tasks.robustness.pictures.strip import Shown, strip_picture
+from tasks.robustness.figures.strip import Shown, strip_figure
 from tasks.segmentation.examples import Example
 from tasks.segmentation.report import TestSummary as PixelSummary
 from tasks.segmentation.report import report_sections as pixel_sections
@@ -108,9 +108,9 @@ def texts_of(sections):
     """All that is written in the figures of a report, rendered: warnings are errors in tests."""
     written = []
     for section in sections:
-        for picture in section.pictures:
-            assert picture.png
-            written += [text.get_text() for text in picture.figure.findobj(Text)]
+        for image in section.images:
+            assert image.png
+            written += [text.get_text() for text in image.figure.findobj(Text)]
     return written
 
 
@@ -139,8 +139,8 @@ def test_a_name_is_drawn_where_a_font_has_it(task, caplog, chinese_font):
     assert any(CHINESE in text for text in written)
     assert caplog.records == []
     for section in sections:
-        for picture in section.pictures:
-            for text in picture.figure.findobj(Text):
+        for image in section.images:
+            for text in image.figure.findobj(Text):
                 if CHINESE in text.get_text():
                     assert text.get_fontfamily() == [fonts.MAIN, chinese_font]
 
@@ -151,7 +151,7 @@ def test_texts_of_any_origin_are_replaced_character_by_character(caplog):
     axes.set_title(f"{CHINESE}.ckpt")
     axes.set_yticks([0], [short(f"{CHINESE} run")])
     assert text_width(axes, CHINESE, 9) > 0
-    assert Picture("p", figure, "").png
+    assert ReportFigure("p", figure, "").png
     assert axes.get_title() == "\ufffd.ckpt"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["\ufffd run"]
     assert len({record.getMessage() for record in caplog.records}) == len(caplog.records) == 1
@@ -159,7 +159,7 @@ def test_texts_of_any_origin_are_replaced_character_by_character(caplog):
 
 def test_the_strip_of_corrupted_images(caplog):
     shown = Shown(np.zeros((16, 16, 3), np.uint8), "fog", f"{CHINESE} 90%", wrong=True)
-    picture = strip_picture([[shown]], [f"clean: {CHINESE}"], "What the model says.")
-    assert CHINESE not in " ".join(t.get_text() for t in picture.figure.findobj(Text))
-    assert picture.png
+    image = strip_figure([[shown]], [f"clean: {CHINESE}"], "What the model says.")
+    assert CHINESE not in " ".join(t.get_text() for t in image.figure.findobj(Text))
+    assert image.png
     assert caplog.records

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tasks.classification.scores import StageScores, TestRecord
 from tasks.reporting.calibration import BINS, ConfidenceBins, confidence_bins
-from tasks.reporting.reliability import reliability_picture
+from tasks.reporting.reliability import reliability_figure
 from tasks.robustness.scoring.outcomes import outcomes_of
 from tasks.robustness.scoring.scores import classifier_figures
 
@@ -34,7 +34,7 @@ def test_a_confidence_of_one_belongs_to_the_last_bin():
     assert classifier_figures(outcomes_of(logits, labels, range(8))) == pytest.approx(
         {"top1": 0.75, "ece": 0.225, "confidence": 0.975}, abs=1e-6
     )
-    axes = reliability_picture(calibration).figure.axes[0]
+    axes = reliability_figure(calibration).figure.axes[0]
     assert axes.get_title(loc="left") == "Reliability: error 22.50%"
 
 
@@ -78,7 +78,7 @@ def test_bins_without_an_image():
     empty = ConfidenceBins(torch.zeros(3, BINS, dtype=torch.float64))
     assert math.isnan(empty.error)
     assert math.isnan(empty.accuracy)
-    assert reliability_picture(empty).size[0] > 0
+    assert reliability_figure(empty).size[0] > 0
     one = ConfidenceBins(confidence_bins(torch.ones(2), torch.tensor([True, False])))
     assert (one.accuracy, one.error, one.confidence) == (0.5, 0.5, 1.0)
 

@@ -21,8 +21,8 @@ from tasks.reporting.console import duration_text, metric_text, print_results
 from tasks.reporting.curves import learning_curves, read_series
 from tasks.reporting.drawing import as_png, bars, heat_map, new_figure
 from tasks.reporting.markdown import as_markdown, literal
-from tasks.reporting.page import Picture, Report, Section, Table
-from tasks.reporting.positions import Movement, position_pictures, position_table
+from tasks.reporting.page import Report, ReportFigure, Section, Table
+from tasks.reporting.positions import Movement, position_figures, position_table
 from tasks.reporting.provenance import Provenance, code_state
 from tasks.reporting.results import Results, read_results
 from tasks.reporting.run_report import write_run_report
@@ -228,7 +228,7 @@ def test_an_interrupted_write_leaves_no_part_behind(tmp_path, monkeypatch):
 
 
 def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
-    section = Section("A", pictures=[Picture("p", blank(), "p")])
+    section = Section("A", figures=[ReportFigure("p", blank(), "p")])
     write_report(Report("old", "", Table([], []), [section]), tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert len(before) == 3
@@ -237,7 +237,7 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path, monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(writer, "as_markdown", fail)
-    changed = Section("B", pictures=[Picture("p", blank(5, 5), "p")])
+    changed = Section("B", figures=[ReportFigure("p", blank(5, 5), "p")])
     with pytest.raises(RuntimeError):
         write_report(Report("new", "", Table([], []), [changed]), tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
@@ -294,15 +294,15 @@ def test_no_git_at_all_is_no_error(tmp_path, monkeypatch):
 
 @pytest.fixture
 def odd_report():
-    picture = Picture("a/../b c", blank(), 'a "quoted" <alt>', "caption & <b>more</b>")
-    twin = Picture("a/../b c", blank(5, 3), "twin")
+    image = ReportFigure("a/../b c", blank(), 'a "quoted" <alt>', "caption & <b>more</b>")
+    twin = ReportFigure("a/../b c", blank(5, 3), "twin")
     table = Table(
         ["name|x", "share"],
         [["<script>alert(1)</script>", "12.5%"], ["*a*_b", "-"]],
         "a [link](http://example.org)",
     )
     sections = [
-        Section("<i>First</i> & *last*", "One <b>.\n\n# two\n\n1. three", [table], [picture, twin]),
+        Section("<i>First</i> & *last*", "One <b>.\n\n# two\n\n1. three", [table], [image, twin]),
         Section("Without anything"),
     ]
     return Report("<title> & co", "sub <title>", Table(["test/top1"], [["50.00 %"]]), sections)
@@ -317,11 +317,11 @@ def test_the_page_holds_everything_and_refers_to_nothing_outside(odd_report, tmp
     assert not names & {"script", "link", "iframe", "object", "i", "b"}
     images = page.of("img")
     assert len(images) == 2
-    for image, picture in zip(images, odd_report.sections[0].pictures, strict=True):
+    for image, image in zip(images, odd_report.sections[0].images, strict=True):
         kind, data = image["src"].split(",", 1)
         assert kind == "data:image/png;base64"
-        assert base64.b64decode(data) == picture.png
-        assert image["alt"] == picture.alt
+        assert base64.b64decode(data) == image.png
+        assert image["alt"] == image.alt
     assert all(set(attributes) & {"href", "src"} <= {"href", "src"} for _, attributes in page.tags)
     ids = {attributes["id"] for attributes in page.of("section")}
     assert {a["href"].removeprefix("#") for a in page.of("a")} == ids
@@ -338,7 +338,7 @@ def test_numbers_are_aligned_and_words_are_not(odd_report, tmp_path):
     assert [head.get("class") for head in heads[1:]] == [None, "number"]
 
 
-def test_markdown_shows_text_as_it_is_and_names_its_pictures(odd_report, tmp_path):
+def test_markdown_shows_text_as_it_is_and_names_its_images(odd_report, tmp_path):
     write_report(odd_report, tmp_path)
     text = (tmp_path / "report.md").read_text()
     lines = text.splitlines()
@@ -348,9 +348,9 @@ def test_markdown_shows_text_as_it_is_and_names_its_pictures(odd_report, tmp_pat
     assert r"1\. three" in lines
     assert r"| \<script\>alert(1)\</script\> | 12.5% |" in lines
     shown = re.findall(r"\]\((figures/[^)]+)\)", text)
-    assert len(set(shown)) == 2, "two pictures of one name are two files"
-    for name, picture in zip(shown, odd_report.sections[0].pictures, strict=True):
-        assert (tmp_path / name).read_bytes() == picture.png
+    assert len(set(shown)) == 2, "two images of one name are two files"
+    for name, image in zip(shown, odd_report.sections[0].images, strict=True):
+        assert (tmp_path / name).read_bytes() == image.png
     assert r"a \[link\](http://example.org)" in lines
 
 
@@ -409,14 +409,14 @@ def test_curves_read_sparse_rows_and_survive_a_killed_run(tmp_path):
     assert series["train/loss"] == ([0.0], [2.5])
     assert series["lr-AdamW"] == ([0.0, 1.0], [0.1, 0.2])
     assert series["val/top1"] == ([1.0], [0.4])
-    pictures = learning_curves(path)
+    images = learning_curves(path)
     names = ["curve_loss", "curve_validation", "curve_calibration", "curve_rates"]
-    assert [p.name for p in pictures] == names
-    alts = [p.alt for p in pictures]
+    assert [p.name for p in images] == names
+    alts = [p.alt for p in images]
     assert alts[0] == "Loss: train/loss, val/loss"
     assert alts[1] == "Validation: val/top1", "neither tests nor single classes"
     assert alts[2] == "Calibration error: val/ece", "which would be flat beside top-1"
-    assert all(p.png.startswith(PNG_HEAD) for p in pictures)
+    assert all(p.png.startswith(PNG_HEAD) for p in images)
     assert learning_curves(tmp_path / "none.csv") == []
 
 
@@ -424,7 +424,7 @@ def test_curves_read_sparse_rows_and_survive_a_killed_run(tmp_path):
 
 
 def test_the_same_drawing_gives_the_same_bytes_at_the_size_it_says():
-    first, again = (Picture("p", blank(5, 4), "") for _ in range(2))
+    first, again = (ReportFigure("p", blank(5, 4), "") for _ in range(2))
     assert first.png == again.png
     assert first.size == (800, 640)
 
@@ -477,7 +477,7 @@ def test_rows_of_positions_are_drawn_along_the_axes_they_act_on():
     assert right_down.drawn(learned).ravel().tolist() == [2, 1]
 
 
-def test_pictures_of_positions_stay_of_one_size_and_skip_what_is_not_planar():
+def test_images_of_positions_stay_of_one_size_and_skip_what_is_not_planar():
     rng = np.random.default_rng(0)
 
     def movement(rows):
@@ -486,11 +486,11 @@ def test_pictures_of_positions_stay_of_one_size_and_skip_what_is_not_planar():
 
     four = {f"layer{i}": movement(2) for i in range(4)}
     many = {f"layer{i}": movement(2) for i in range(18)}
-    (small,), (large,) = position_pictures(four), position_pictures(many)
+    (small,), (large,) = position_figures(four), position_figures(many)
     assert small.size == large.size
     assert "4 of 18 layers" in large.caption
-    assert position_pictures({"line": movement(1)}) == []
-    assert position_pictures({}) == []
+    assert position_figures({"line": movement(1)}) == []
+    assert position_figures({}) == []
 
 
 # console

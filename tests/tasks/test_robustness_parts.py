@@ -1,4 +1,4 @@
-"""The parts of a robustness evaluation one by one: pictures, subsets, outcomes and intervals."""
+"""The parts of a robustness evaluation one by one: images, subsets, outcomes and intervals."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from tasks.data.images import AlteredPictures, Pictures, read_picture
+from tasks.data.images import AlteredImages, ImageDataset, read_array
 from tasks.errors import SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.data import AlteredSource, CellBatches, Cells, balanced_subset
@@ -28,8 +28,8 @@ from tasks.robustness.scoring.outcomes import NO_PREDICTION, joined, outcomes_of
 from tasks.robustness.scoring.scores import LabelSpaces
 
 
-class Numbers(Pictures):
-    """Pictures of one colour each, in classes of unequal size."""
+class Numbers(ImageDataset):
+    """Images of one colour each, in classes of unequal size."""
 
     def __init__(self, classes):
         self.classes = classes
@@ -37,17 +37,17 @@ class Numbers(Pictures):
     def __len__(self):
         return len(self.classes)
 
-    def picture(self, index):
+    def image(self, index):
         return np.full((12, 10, 3), index, np.uint8)
 
-    def picture_name(self, index):
+    def image_name(self, index):
         return f"{self.classes[index]}/{index}"
 
     def class_labels(self):
         return self.classes
 
-    def sample(self, index, picture):
-        return {"picture": picture, "index": index}
+    def sample(self, index, image):
+        return {"image": image, "index": index}
 
 
 @pytest.mark.parametrize(
@@ -61,17 +61,17 @@ def test_the_published_crop_is_torchvisions(size):
 
 
 def test_an_alteration_comes_between_reading_and_preparing():
-    pictures = AlteredPictures(Numbers([0, 1]), lambda picture, name: picture + int(name[-1]))
-    assert pictures[1]["picture"].max() == 2
-    assert pictures[1]["index"] == 1
-    assert pictures.picture_name(1) == "1/1"
+    images = AlteredImages(Numbers([0, 1]), lambda image, name: image + int(name[-1]))
+    assert images[1]["image"].max() == 2
+    assert images[1]["index"] == 1
+    assert images.image_name(1) == "1/1"
 
 
-def test_without_a_name_only_the_profile_changes_a_picture():
-    picture = np.random.default_rng(0).integers(0, 256, (300, 260, 3), np.uint8)
-    assert Corruption("", 0, 0, "any-size")(picture, "x") is picture
-    assert Corruption("", 0, 0, "imagenet-c")(picture, "x").shape == (224, 224, 3)
-    assert Corruption("fog", 3, 0, "any-size")(picture, "x").shape == picture.shape
+def test_without_a_name_only_the_profile_changes_a_image():
+    image = np.random.default_rng(0).integers(0, 256, (300, 260, 3), np.uint8)
+    assert Corruption("", 0, 0, "any-size")(image, "x") is image
+    assert Corruption("", 0, 0, "imagenet-c")(image, "x").shape == (224, 224, 3)
+    assert Corruption("fog", 3, 0, "any-size")(image, "x").shape == image.shape
 
 
 def test_corruptions_are_chosen_by_kind_or_name_in_the_published_order():
@@ -107,7 +107,7 @@ def test_a_subset_has_classes_alike_and_depends_on_names_alone(limit):
     assert {names[order[i]] for i in moved} == {names[i] for i in chosen}
 
 
-def test_every_picture_of_every_cell_is_given_to_one_process_once():
+def test_every_image_of_every_cell_is_given_to_one_process_once():
     sources = [AlteredSource(Numbers([0] * 7), c) for c in corruptions_of(["fog"], 0, "any-size")]
     cells = Cells(sources, None)
     batches = [list(CellBatches(cells, [0, 2], 2, 3, rank)) for rank in range(3)]
@@ -162,7 +162,7 @@ def test_intervals_are_those_of_the_bootstrap():
     assert np.isnan(interval(np.array([1.0, np.nan]))).all()
 
 
-def test_differences_of_the_same_pictures_are_narrower_than_of_others():
+def test_differences_of_the_same_images_are_narrower_than_of_others():
     rng = np.random.default_rng(2)
     first = rng.random(300)
     second = first + rng.normal(0.1, 0.01, 300)
@@ -173,15 +173,15 @@ def test_differences_of_the_same_pictures_are_narrower_than_of_others():
     assert unpaired[1] - unpaired[0] == pytest.approx(2 * 1.96 * spread, rel=0.15)
 
 
-def test_pictures_of_any_mode_are_read_as_rgb(tmp_path):
+def test_images_of_any_mode_are_read_as_rgb(tmp_path):
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     deep = grey.astype(np.uint16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
     Image.fromarray(grey).save(tmp_path / "grey.png")
     for name in ("deep", "grey"):
-        picture = read_picture(tmp_path / f"{name}.png")
-        assert picture.shape == (16, 16, 3)
-        np.testing.assert_array_equal(picture[..., 1], grey)
+        image = read_array(tmp_path / f"{name}.png")
+        assert image.shape == (16, 16, 3)
+        np.testing.assert_array_equal(image[..., 1], grey)
     colour = Image.fromarray(np.stack([grey, 255 - grey, grey // 2], 2))
     for mode, suffix in (
         ("RGBA", "png"),
@@ -191,8 +191,8 @@ def test_pictures_of_any_mode_are_read_as_rgb(tmp_path):
         ("1", "png"),
     ):
         colour.convert(mode).save(tmp_path / f"{mode}.{suffix}")
-        picture = read_picture(tmp_path / f"{mode}.{suffix}")
-        assert (picture.shape, picture.dtype) == ((16, 16, 3), np.uint8), mode
+        image = read_array(tmp_path / f"{mode}.{suffix}")
+        assert (image.shape, image.dtype) == ((16, 16, 3), np.uint8), mode
 
 
 def test_names_of_cells():

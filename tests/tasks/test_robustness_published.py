@@ -25,12 +25,12 @@ from robustness import (
     resampled,
     said,
     write_cells,
+    write_figure,
     write_model,
-    write_picture,
     wrong,
 )
 
-from tasks.data.images import read_picture
+from tasks.data.images import read_array
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
 from tasks.robustness.published import sets
 from tasks.robustness.published.layouts import BAR_CORRUPTIONS as BAR
@@ -61,12 +61,12 @@ def span(ended, name):
     return [metric(ended, f"{name}/{end}") for end in ("low", "high")]
 
 
-def pictures_of(cell):
+def images_of(cell):
     return CELLS[cell][1]
 
 
 def error(cell):
-    marks = wrong(pictures_of(cell))
+    marks = wrong(images_of(cell))
     return sum(marks) / len(marks)
 
 
@@ -147,8 +147,8 @@ def test_every_cell_is_in_the_table_with_its_three_figures(rows):
         found.setdefault(cell, {})[row["figure"]] = row
     assert list(found) == list(CELLS)
     for cell, figures in found.items():
-        pictures = pictures_of(cell)
-        expected = by_hand(pictures)
+        images = images_of(cell)
+        expected = by_hand(images)
         among = {name for name in figures if name.startswith("top1_among_")}
         assert list(figures) == [*expected, *sorted(among)], cell
         assert bool(among) == (cell in ("clean", "imagenet-a", "imagenet-r")), cell
@@ -157,13 +157,13 @@ def test_every_cell_is_in_the_table_with_its_three_figures(rows):
             if name in among:
                 continue
             assert float(row["value"]) == close(expected[name]), (cell, name)
-            assert row["images"] == str(len(pictures))
+            assert row["images"] == str(len(images))
         top1 = figures["top1"]
-        right = len(pictures) - sum(wrong(pictures))
+        right = len(images) - sum(wrong(images))
         bounds = [float(top1["low"]), float(top1["high"])]
-        assert bounds == close(binomial_interval(right, len(pictures))), cell
+        assert bounds == close(binomial_interval(right, len(images))), cell
         assert figures["ece"]["low"] == ""
-        assert f"{len(pictures)} of {int(top1['published']):,} images" in top1["note"]
+        assert f"{len(images)} of {int(top1['published']):,} images" in top1["note"]
     published = {row["set"]: int(row["published"]) for row in rows}
     assert published["imagenet-a"] == 7500
     assert published["imagenetv2-top-images"] == 10000
@@ -182,9 +182,9 @@ def test_mce_mean_error_and_relative_mce(whole):
     assert metric(whole, "c_bar_error") == close(sum(bar) / 50)
 
 
-def test_intervals_of_means_over_cells_resample_pictures(whole):
+def test_intervals_of_means_over_cells_resample_images(whole):
     def sums(cells, weight):
-        marks = [[weight(c) * w for w in wrong(pictures_of(c))] for c in cells]
+        marks = [[weight(c) * w for w in wrong(images_of(c))] for c in cells]
         return np.sum(marks, axis=0)
 
     counted = [f"imagenet-c/{name}/{s}" for name in CORRUPTIONS for s in SEVERITIES]
@@ -194,7 +194,7 @@ def test_intervals_of_means_over_cells_resample_pictures(whole):
     assert span(whole, "mean_error") == close(mean_interval(sums(counted, lambda c: 1 / 75)))
     added = sums(counted, lambda c: 1 / 75 / (ALEXNET[kind[c]] - 0.4348))
     fall = sum(1 / 15 / (ALEXNET[c] - 0.4348) for c in CORRUPTIONS)
-    relative = added - fall * np.array(wrong(pictures_of("clean")))
+    relative = added - fall * np.array(wrong(images_of("clean")))
     assert span(whole, "relative_mce") == close(mean_interval(relative))
     extra = sums([f"imagenet-c/{c}/{s}" for c in EXTRA for s in SEVERITIES], lambda c: 1 / 20)
     assert span(whole, "extra_error") == close(mean_interval(extra))
@@ -204,13 +204,13 @@ def test_intervals_of_means_over_cells_resample_pictures(whole):
 
 @pytest.mark.parametrize(("cell", "name"), WHOLE.items())
 def test_sets_of_all_classes(whole, cell, name):
-    pictures = pictures_of(cell)
-    expected = by_hand(pictures)
+    images = images_of(cell)
+    expected = by_hand(images)
     for figure, value in expected.items():
         assert metric(whole, f"{name}_{figure}") == close(value), figure
-    right = round(expected["top1"] * len(pictures))
-    assert span(whole, f"{name}_top1") == close(binomial_interval(right, len(pictures)))
-    confidences = [said(picture.colour)[1] for picture in pictures]
+    right = round(expected["top1"] * len(images))
+    assert span(whole, f"{name}_top1") == close(binomial_interval(right, len(images)))
+    confidences = [said(image.colour)[1] for image in images]
     assert span(whole, f"{name}_confidence") == close(mean_interval(confidences))
 
 
@@ -218,27 +218,27 @@ def test_sets_of_all_classes(whole, cell, name):
     ("cell", "name", "among"), [("imagenet-a", "a", AMONG_A), ("imagenet-r", "r", AMONG_R)]
 )
 def test_sets_of_two_hundred_classes_masked_and_not(whole, cell, name, among):
-    pictures = pictures_of(cell)
-    masked, unmasked = by_hand(pictures, among), by_hand(pictures)
+    images = images_of(cell)
+    masked, unmasked = by_hand(images, among), by_hand(images)
     assert masked["top1"] > unmasked["top1"] > 0, "the mask must matter"
     for figure, value in masked.items():
         assert metric(whole, f"{name}_{figure}") == close(value), figure
     assert metric(whole, f"{name}_top1_unmasked") == close(unmasked["top1"])
     for figure, share in (("top1", masked["top1"]), ("top1_unmasked", unmasked["top1"])):
-        expected = binomial_interval(round(share * len(pictures)), len(pictures))
+        expected = binomial_interval(round(share * len(images)), len(images))
         assert span(whole, f"{name}_{figure}") == close(expected), figure
 
 
-def test_the_drop_is_from_clean_pictures_of_the_same_classes_under_the_same_mask(whole):
+def test_the_drop_is_from_clean_images_of_the_same_classes_under_the_same_mask(whole):
     for cell, name, among in (("imagenet-a", "a", AMONG_A), ("imagenet-r", "r", AMONG_R)):
-        same = [p for p in pictures_of("clean") if p.label in among[1]]
+        same = [p for p in images_of("clean") if p.label in among[1]]
         assert len(same) == 4
-        clean, there = by_hand(same, among)["top1"], by_hand(pictures_of(cell), among)["top1"]
+        clean, there = by_hand(same, among)["top1"], by_hand(images_of(cell), among)["top1"]
         assert metric(whole, f"{name}_clean_top1") == close(clean)
         assert metric(whole, f"{name}_drop") == close(clean - there)
         clean_right, right = (
             [said(p.colour, among)[0] == p.label for p in listed]
-            for listed in (same, pictures_of(cell))
+            for listed in (same, images_of(cell))
         )
         order = np.random.default_rng(20190329).permutation(1000)  # lest the two draw alike
         drops = resampled(clean_right) - resampled(right)[order]
@@ -254,7 +254,7 @@ def test_the_reports_text_has_the_figures(report):
         errors = [error(f"imagenet-c/{name}/{s}") for s in SEVERITIES]
         assert table_row(report, name) == [percent(e) for e in (*errors, sum(errors) / 5)]
     assert table_row(report, "mean error")[0] == percent(sum(below) / 15)
-    assert table_row(report, "A")[0] == percent(by_hand(pictures_of("imagenet-a"), AMONG_A)["top1"])
+    assert table_row(report, "A")[0] == percent(by_hand(images_of("imagenet-a"), AMONG_A)["top1"])
     clean = percent(1 - error("clean"))
     headline = next(line for line in report.splitlines() if line.startswith(f"| {clean}"))
     assert headline.count("\\*") == 9, "none of these sets is whole"
@@ -263,7 +263,7 @@ def test_the_reports_text_has_the_figures(report):
 
 
 def test_whole_sets_are_not_marked(small, tmp_path, monkeypatch):
-    """The sets are told to have four classes and eight pictures, so that they are whole."""
+    """The sets are told to have four classes and eight images, so that they are whole."""
     classes = {
         True: {str(label): label for label in LABELS},
         False: {SYNSETS[label]: label for label in LABELS},
@@ -293,7 +293,7 @@ GONE = ("imagenet-c/snow/3", f"imagenet-c/{EXTRA[1]}/5", f"imagenet-c-bar/{BAR[1
 
 @pytest.fixture(scope="module")
 def incomplete(tmp_path_factory, model):
-    """Corruptions and severities are missing, of frost/2 a class, and of contrast/4 a picture."""
+    """Corruptions and severities are missing, of frost/2 a class, and of contrast/4 an image."""
     cells = some_cells(*(name for name in INCOMPLETE if name not in GONE))
     for cell, kept in (("imagenet-c/frost/2", slice(6)), ("imagenet-c/contrast/4", slice(7))):
         cells[cell] = (cells[cell][0], cells[cell][1][kept])
@@ -328,7 +328,7 @@ def test_what_is_incomplete_counts_over_what_is_whole_and_says_so(incomplete):
     assert over in remark(ended, "extra_error")
 
 
-def test_cells_of_different_pictures_have_no_interval(incomplete):
+def test_cells_of_different_images_have_no_interval(incomplete):
     ended, _ = incomplete
     found = ended.results["metrics"]
     for figure in ("mce", "mean_error", "relative_mce"):
@@ -384,16 +384,16 @@ def test_a_remark_says_each_thing_once(whole):
 
 def test_nothing_at_all_or_no_folder_shows_every_tree(small, tmp_path):
     ended = small()
-    refused(ended, "There is no set of pictures", "imagenet-c/gaussian_noise/1/n01440764/*.JPEG")
+    refused(ended, "There is no set of images", "imagenet-c/gaussian_noise/1/n01440764/*.JPEG")
     ended = small(f"dataset.root={tmp_path / 'elsewhere'}")
     refused(ended, "elsewhere is not a folder", "imagenetv2-top-images-format-val/0/*.jpeg")
     (tmp_path / "imagenet-a" / SYNSETS[0]).mkdir(parents=True)
     ended = small()
-    refused(ended, "imagenet-a has no picture", SYNSETS[0], "200 class folders")
+    refused(ended, "imagenet-a has no image", SYNSETS[0], "200 class folders")
 
 
-def odd_pictures(folder):
-    """Pictures in modes and sizes of all kinds, of known classes: black is tench's, grey too."""
+def odd_images(folder):
+    """Images in modes and sizes of all kinds, of known classes: black is tench's, grey too."""
     tench, light = folder / SYNSETS[0], folder / SYNSETS[17]
     for own in (tench, light):
         own.mkdir(parents=True)
@@ -413,9 +413,9 @@ def odd_pictures(folder):
     Image.new("RGB", (70, 70), bright).save(light / "lossy.JPEG", quality=50)
 
 
-def test_pictures_of_every_mode_and_size_are_classified(small, tmp_path):
-    """The frame of a clean picture is cut away, that of a picture of ImageNet-C, of 224, is not."""
-    odd_pictures(tmp_path / "val")
+def test_images_of_every_mode_and_size_are_classified(small, tmp_path):
+    """The frame of a clean image is cut away, that of an image of ImageNet-C, of 224, is not."""
+    odd_images(tmp_path / "val")
     framed = Image.new("RGB", (256, 256), COLOURS[17])
     framed.paste(COLOURS[0], (16, 16, 240, 240))
     framed.save(tmp_path / "val" / SYNSETS[0] / "framed.png")
@@ -441,43 +441,43 @@ def test_pictures_of_every_mode_and_size_are_classified(small, tmp_path):
 
 
 def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
-    picture = Image.new("P", (6, 5), 1)
-    picture.putpalette([*COLOURS[17], *COLOURS[0]])
-    picture.save(tmp_path / "x.png", transparency=bytes([255, 128]))
-    assert (read_picture(tmp_path / "x.png") == COLOURS[0]).all()
+    image = Image.new("P", (6, 5), 1)
+    image.putpalette([*COLOURS[17], *COLOURS[0]])
+    image.save(tmp_path / "x.png", transparency=bytes([255, 128]))
+    assert (read_array(tmp_path / "x.png") == COLOURS[0]).all()
 
 
 @pytest.fixture
 def damaged(tmp_path):
-    """An unreadable picture of V2 and one of C, and two of Sketch that make the model say nan."""
+    """An unreadable image of V2 and one of C, and two of Sketch that make the model say nan."""
     write_cells(tmp_path, some_cells("clean", "imagenetv2-top-images", "imagenet-sketch", *STEPS))
-    whole = (tmp_path / "imagenet-c/brightness/2" / pictures_of("clean")[0].file).read_bytes()
+    whole = (tmp_path / "imagenet-c/brightness/2" / images_of("clean")[0].file).read_bytes()
     for place in (
         "imagenetv2-top-images-format-val/0/val_00000001.png",
         "imagenet-c/brightness/2/n01440764/val_00000000.png",
     ):
-        (tmp_path / place).write_bytes(whole[:60] if "-c/" in place else b"no picture")
+        (tmp_path / place).write_bytes(whole[:60] if "-c/" in place else b"no image")
     for number in (3, 4):
-        picture = pictures_of("imagenet-sketch")[number]
-        write_picture(tmp_path / "imagenet-sketch" / picture.file, WHITE)
+        image = images_of("imagenet-sketch")[number]
+        write_figure(tmp_path / "imagenet-sketch" / image.file, WHITE)
     return tmp_path
 
 
-def test_unreadable_pictures_are_skipped_and_noted(small, damaged):
+def test_unreadable_images_are_skipped_and_noted(small, damaged):
     ended = small()
     assert ended.code == 0, ended.err
-    kept = [p for n, p in enumerate(pictures_of("imagenetv2-top-images")) if n != 1]
+    kept = [p for n, p in enumerate(images_of("imagenetv2-top-images")) if n != 1]
     assert metric(ended, "v2_top_images_top1") == close(by_hand(kept)["top1"])
     assert "1 image could not be read" in remark(ended, "v2_top_images_top1")
     assert ended.results["facts"]["unreadable_samples"] == 2
     for name in ("0/val_00000001.png", "brightness/2/n01440764/val_00000000.png"):
         assert len(re.findall(f"skipped an unreadable sample: .*{name}", ended.err)) == 1
     errors = [error(cell) for cell in STEPS]
-    errors[1] = float(np.mean(wrong(pictures_of(STEPS[1])[1:])))
+    errors[1] = float(np.mean(wrong(images_of(STEPS[1])[1:])))
     assert metric(ended, "mean_error") == close(float(np.mean(errors)))
     assert "1 image could not be read" in remark(ended, "mce")
     assert "test/mean_error/low" not in ended.results["metrics"]
-    sketch = pictures_of("imagenet-sketch")
+    sketch = images_of("imagenet-sketch")
     right = [1 - w for n, w in enumerate(wrong(sketch)) if n not in (3, 4)]
     assert metric(ended, "sketch_top1") == close(sum(right) / len(sketch))
     certain = [said(p.colour)[1] for n, p in enumerate(sketch) if n not in (3, 4)]
@@ -487,18 +487,18 @@ def test_unreadable_pictures_are_skipped_and_noted(small, damaged):
     )
 
 
-def test_an_unreadable_picture_is_an_error_if_so_wished(small, damaged):
+def test_an_unreadable_image_is_an_error_if_so_wished(small, damaged):
     ended = small("dataset.on_corrupt=error")
     refused(
         ended, "brightness/2/n01440764/val_00000000.png cannot be read", "dataset.on_corrupt=skip"
     )
 
 
-def test_a_cell_without_a_readable_picture_does_not_take_the_others_figures_away(small, tmp_path):
+def test_a_cell_without_a_readable_image_does_not_take_the_others_figures_away(small, tmp_path):
     frost = [f"imagenet-c/frost/{severity}" for severity in SEVERITIES]
     write_cells(tmp_path, some_cells("clean", *STEPS, *frost))
-    for picture in pictures_of(frost[0]):
-        (tmp_path / frost[0] / picture.file).write_bytes(b"no picture")
+    for image in images_of(frost[0]):
+        (tmp_path / frost[0] / image.file).write_bytes(b"no image")
     ended = small()
     refused(ended, "8 of 8 samples of imagenet-c/frost/1", "nothing is left", "max_unreadable=1")
     ended = small("dataset.max_unreadable=1")
@@ -528,24 +528,24 @@ def test_a_model_of_other_classes_needs_their_names(small, ten, tmp_path):
     ended = small(f"dataset.classes={names}", ckpt=file)
     assert ended.code == 0, ended.err
     coloured = set(SYNSETS)
-    for figure, value in by_hand(pictures_of("clean"), (10, coloured)).items():
+    for figure, value in by_hand(images_of("clean"), (10, coloured)).items():
         assert metric(ended, f"clean_{figure}") == close(value), figure
-    a = pictures_of("imagenet-a")
+    a = images_of("imagenet-a")
     assert metric(ended, "a_top1") == close(by_hand(a, (4, IN_A))["top1"])
     assert metric(ended, "a_confidence") == close(by_hand(a, (4, IN_A))["confidence"])
     assert metric(ended, "a_top1_unmasked") == close(by_hand(a, (10, coloured))["top1"])
     assert metric(ended, "mean_error") == close(mean_of("brightness"))
 
 
-def test_pictures_of_classes_that_a_model_has_not_are_left_out_and_noted(small, tmp_path):
+def test_images_of_classes_that_a_model_has_not_are_left_out_and_noted(small, tmp_path):
     write_cells(tmp_path, some_cells("clean", "imagenetv2-top-images"))
     file = write_model(tmp_path / "few.pt", {k: COLOURS[k] for k in (1, 6, 15)}, outputs=(1, 6, 15))
     (tmp_path / "few.txt").write_text("\n".join(SYNSETS[k] for k in (1, 6, 15)))
     ended = small(f"dataset.classes={tmp_path / 'few.txt'}", ckpt=file)
     assert ended.code == 0, ended.err
-    kept = [p for p in pictures_of("clean") if p.label]
+    kept = [p for p in images_of("clean") if p.label]
     assert metric(ended, "clean_top1") == close(by_hand(kept, (3, {1, 6, 15}))["top1"])
-    assert re.search(r"\b2 (images|pictures)\b", remark(ended, "clean_top1"))
+    assert re.search(r"\b2 (images|images)\b", remark(ended, "clean_top1"))
 
 
 def test_a_set_of_which_a_model_has_no_class_gives_no_figure(small, tmp_path):
@@ -572,9 +572,9 @@ def test_files_of_classes_that_cannot_be(small, ten, tmp_path):
     refused(small(f"dataset.classes={tmp_path}/none.txt", ckpt=file), "none.txt cannot be read")
 
 
-def first_of_each_class(pictures):
-    """One picture per class: that whose name has the least SHA-256."""
-    digests = sorted(pictures, key=lambda p: hashlib.sha256(p.file.encode()).digest())
+def first_of_each_class(images):
+    """One image per class: that whose name has the least SHA-256."""
+    digests = sorted(images, key=lambda p: hashlib.sha256(p.file.encode()).digest())
     return list({p.label: p for p in reversed(digests)}.values())
 
 
@@ -588,7 +588,7 @@ def test_a_limit_takes_the_same_of_all_classes_and_two_models_go_as_one_each(
     assert both.code == 0, both.err
     metrics = both.results["metrics"]
     for name, colours in (("mistaken", COLOURS), ("turned", turned)):
-        kept = {cell: first_of_each_class(pictures) for cell, (_, pictures) in used.items()}
+        kept = {cell: first_of_each_class(images) for cell, (_, images) in used.items()}
         for cell, own in (("clean", "clean"), ("imagenet-sketch", "sketch")):
             for figure, value in by_hand(kept[cell], colours=colours).items():
                 assert metrics[f"{name}/{own}_{figure}"] == close(value), (name, cell, figure)
@@ -597,10 +597,10 @@ def test_a_limit_takes_the_same_of_all_classes_and_two_models_go_as_one_each(
         order = np.argsort([p.file for p in kept[STEPS[0]]])
         interval = mean_interval(errors.mean(0)[order])
         found = [metrics[f"{name}/mean_error/{end}"] for end in ("low", "high")]
-        assert found == close(interval), "the cells hold the same pictures"
+        assert found == close(interval), "the cells hold the same images"
     with (both.folder / "cells.csv").open() as table:
         assert {row["images"] for row in csv.DictReader(table)} == {"4"}
-    said_of = "On a subset: 4 pictures per set, evenly of all classes."
+    said_of = "On a subset: 4 images per set, evenly of all classes."
     report = (both.folder / "report.md").read_text()
     assert report.count(said_of) >= 4, "headline, figures, and a table of cells per model"
     for name, checkpoint in (("mistaken", model), ("turned", file)):

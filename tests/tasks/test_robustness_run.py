@@ -53,8 +53,8 @@ def test_the_newest_run_is_evaluated_under_all_corruptions(run):
         assert "not ImageNet-C" in (ended.folder / text).read_text(), text
         assert "Severities of CIFAR-10-C (profile=cifar-c)" in (ended.folder / text).read_text()
     assert json.loads((ended.folder / "protocol.json").read_text())["profile"] == "cifar-c"
-    for picture in ("severity_heat_map", "severity_curves", "baseline_bars", "strip"):
-        assert (ended.folder / f"figures/{picture}.png").is_file(), picture
+    for image in ("severity_heat_map", "severity_curves", "baseline_bars", "strip"):
+        assert (ended.folder / f"figures/{image}.png").is_file(), image
     assert {row["images"] for row in table} == {"13"}
 
 
@@ -86,10 +86,10 @@ def test_a_dense_model_by_the_commands_own_composition(run):
     ended = run(*SEG_SHAPES, "mode=robustness", f"ckpt={best}", *FEW, "limit=4")
     assert ended.code == 0, ended.err
     assert {row["images"] for row in rows(ended.folder)} == {"4"}
-    assert "On a subset: 4 pictures per set" in (ended.folder / "report.md").read_text()
+    assert "On a subset: 4 images per set" in (ended.folder / "report.md").read_text()
 
 
-def test_several_models_see_the_same_pictures_and_are_compared(run):
+def test_several_models_see_the_same_images_and_are_compared(run):
     first = trained(run)
     second = trained(run, TINY_SHAPES, "seed=1", "backbone=convnext_yocto")
     both = run(*EVALUATED, *FEW, f"ckpt=[{first},{second}]")
@@ -148,8 +148,8 @@ def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
     metrics = json.loads((folder / "results.json").read_text())["metrics"]
     assert metrics == whole.results["metrics"]
     assert (folder / "cells.csv").read_text() == (whole.folder / "cells.csv").read_text()
-    for picture in (whole.folder / "figures").iterdir():
-        assert (folder / "figures" / picture.name).read_bytes() == picture.read_bytes()
+    for image in (whole.folder / "figures").iterdir():
+        assert (folder / "figures" / image.name).read_bytes() == image.read_bytes()
     refused(run(*again), "has ended", "run_dir")
 
 
@@ -188,15 +188,15 @@ def test_only_ended_runs_of_the_same_kind_are_compared(run):
     refused(run(*few, f"ckpt={best}", f"compare={first.folder}"), "not ended", "run_dir")
 
 
-def test_an_unreadable_picture_takes_nothing_else_away(run, tmp_path):
+def test_an_unreadable_image_takes_nothing_else_away(run, tmp_path):
     """In a dense task, where the examples are read once more for the report."""
     for split, count in (("train", 4), ("val", 3)):
         for i in range(count):
-            write_pair(tmp_path / "fields", split, f"picture{i}", random_mask(i, 32, 32, highest=1))
+            write_pair(tmp_path / "fields", split, f"image{i}", random_mask(i, 32, 32, highest=1))
     (tmp_path / "fields/classes.txt").write_text("water\nmeadow\n")
     settings = (*SEG_FILES, "dataset=seg_folder", f"dataset.root={tmp_path / 'fields'}")
     best = trained(run, settings)
-    (first,) = (tmp_path / "fields/images/val").glob("picture0.*")
+    (first,) = (tmp_path / "fields/images/val").glob("image0.*")
     first.write_bytes(first.read_bytes()[:-200])
     ended = run(*settings, "mode=robustness", f"ckpt={best}", "corruptions=[fog]", "figures=true")
     assert ended.code == 0, ended.err
@@ -205,7 +205,7 @@ def test_an_unreadable_picture_takes_nothing_else_away(run, tmp_path):
     assert (ended.folder / "figures/strip.png").is_file()
 
 
-def test_the_noise_of_a_picture_depends_on_nothing_else(run):
+def test_the_noise_of_a_image_depends_on_nothing_else(run):
     best = trained(run)
     settings = (*EVALUATED, f"ckpt={best}", "corruptions=[gaussian_noise]")
     one = run(*settings, "dataset.batch_size=3")
@@ -228,7 +228,7 @@ def test_the_noise_of_a_picture_depends_on_nothing_else(run):
 @pytest.mark.parametrize(
     "settings", [TINY_SHAPES, SEG_SHAPES, DET_SHAPES], ids=["cls", "seg", "det"]
 )
-def test_a_corruption_wraps_the_tested_pictures_of_any_task(run, settings):
+def test_a_corruption_wraps_the_tested_images_of_any_task(run, settings):
     fitted = run(*settings)
     best = fitted.folder / "checkpoints/best.ckpt"
     ended = run(*settings, "mode=test", f"ckpt={best}", "corruption=fog/5")
@@ -246,7 +246,7 @@ def test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with(run, tmp_path):
     out = tmp_path / "copies"
     ended = run(*settings, f"out={out}")
     assert ended.code == 0, ended.err
-    assert "100 pictures written, 0 were there" in ended.out
+    assert "100 images written, 0 were there" in ended.out
     files = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.jpg"))
     assert len(files) == 2 * 5 * 10
     assert len({name.split("/")[2] for name in files}) == 10
@@ -257,7 +257,7 @@ def test_copies_have_the_tree_of_imagenet_c_and_are_gone_on_with(run, tmp_path):
     lost = out / files[7]
     content = lost.read_bytes()
     lost.unlink()
-    assert "1 pictures written, 99 were there" in run(*settings, f"out={out}").out
+    assert "1 images written, 99 were there" in run(*settings, f"out={out}").out
     assert lost.read_bytes() == content
     refused(run(*settings, f"out={out}", "seed=9"), "seed", "another")
     refused(run(*settings, f"out={tmp_path}"), "already holds files", "new or empty")
@@ -299,7 +299,7 @@ def test_the_size_is_that_of_the_files_and_not_the_one_they_are_brought_to(run, 
 
 
 def test_copies_of_the_published_profile_are_cut_once(run, tmp_path):
-    """What is written is the corrupted 224 crop of the picture, not the crop of a crop."""
+    """What is written is the corrupted 224 crop of the image, not the crop of a crop."""
     pixels = np.random.default_rng(0).integers(0, 256, (300, 260, 3), np.uint8)
     for split, name in itertools.product(("train", "val"), ("a", "b")):
         (tmp_path / "in" / split / name).mkdir(parents=True)

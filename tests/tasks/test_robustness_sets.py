@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from timm.data import ImageNetInfo
 
-from tasks.data.images import read_picture
+from tasks.data.images import read_array
 from tasks.errors import DatasetError, SettingError
 from tasks.robustness.cells import Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
@@ -44,7 +44,7 @@ def only(found):
 
 
 @pytest.mark.parametrize("place", ["imagenet/val", "val"])
-def test_clean_pictures_lie_in_imagenet_or_directly_under_the_root(tmp_path, place):
+def test_clean_images_lie_in_imagenet_or_directly_under_the_root(tmp_path, place):
     folder = tmp_path / place / SYNSETS[3]
     folder.mkdir(parents=True)
     Image.new("RGB", (8, 6), (200, 10, 10)).save(folder / "x.JPEG", format="JPEG")
@@ -52,10 +52,10 @@ def test_clean_pictures_lie_in_imagenet_or_directly_under_the_root(tmp_path, pla
     assert (files.cell, files.expected) == (Cell("clean"), 50_000)
     assert labels(files) == [(f"{SYNSETS[3]}/x.JPEG", 3)]
     assert files.images[0].path == str(folder / "x.JPEG")
-    assert read_picture(files.images[0].path).shape == (6, 8, 3)
+    assert read_array(files.images[0].path).shape == (6, 8, 3)
 
 
-def test_pictures_are_sorted_by_label_and_name_and_other_files_ignored(tmp_path):
+def test_images_are_sorted_by_label_and_name_and_other_files_ignored(tmp_path):
     val = tmp_path / "val"
     write(val / SYNSETS[9], "b.JPEG", "a.png", ".hidden.jpg", "._b.JPEG", "Thumbs.db", "c.txt")
     write(val / SYNSETS[2], "z.TIFF", "y.jpeg", "x.webp", "w.BMP", "v.tif", "u.JPG")
@@ -95,7 +95,7 @@ def test_missing_empty_and_unknown_class_folders_are_noted_and_left_out(tmp_path
     assert [image.label for image in files.images] == list(range(9, 1000))
     assert files.notes() == (
         f"8 of 1000 class folders missing: {', '.join(SYNSETS[1:7])} and 2 more",
-        f"1 of 1000 class folders without a picture: {SYNSETS[0]}",
+        f"1 of 1000 class folders without an image: {SYNSETS[0]}",
         "left out, being no classes of this set: n00000000, other",
         "991 of 50,000 images",
     )
@@ -197,7 +197,7 @@ def test_missing_corruptions_severities_and_unknown_folders_are_noted(tmp_path):
         "imagenet-c: left out, being no corruptions: rain, blur/smear",
         "imagenet-c/snow: left out, no severities: strong",
         "imagenet-c/frost: left out, no severities: 6",
-        "imagenet-c/fog/2: left out, no class folder with a picture in it",
+        "imagenet-c/fog/2: left out, no class folder with an image in it",
         "imagenet-c/fog: missing severities: 2",
     )
     assert len(found.cells) == 13 * 5 - 1
@@ -287,9 +287,9 @@ def test_class_folders_of_v2_that_are_no_numbers_are_an_error(tmp_path):
         find_sets(tmp_path, {})
 
 
-def test_class_folders_without_pictures_are_no_set(tmp_path):
+def test_class_folders_without_images_are_no_set(tmp_path):
     (tmp_path / "val" / SYNSETS[0]).mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"val has no picture where clean has them"):
+    with pytest.raises(DatasetError, match=r"val has no image where clean has them"):
         find_sets(tmp_path, {})
 
 

@@ -1,4 +1,4 @@
-"""Pictures and masks: mmsegmentation's pipelines, and what indices mean."""
+"""Images and masks: mmsegmentation's pipelines, and what indices mean."""
 
 import numpy as np
 import pytest

@@ -14,13 +14,13 @@ from tasks.segmentation.openmmlab import ADE20K, VOC
 
 @pytest.fixture
 def seg_folder(tmp_path):
-    """Pictures of several sizes with masks of three classes and a few pixels of none."""
+    """Images of several sizes with masks of three classes and a few pixels of none."""
     root = tmp_path / "fields"
     for split, count in (("train", 6), ("val", 3)):
         for i in range(count):
             mask = random_mask(i, 40 + 8 * i, 64, highest=2)
             mask[:4, :4] = 255
-            write_pair(root, split, f"picture{i}", mask)
+            write_pair(root, split, f"image{i}", mask)
     (root / "classes.txt").write_text("water\nmeadow\nroof\n")
     return root
 
@@ -36,15 +36,15 @@ def ade20k(tmp_path):
     return root
 
 
-def test_fit_on_shapes_leaves_figures_and_pictures(run):
+def test_fit_on_shapes_leaves_figures_and_images(run):
     ended = run(*SEG_SHAPES, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "seg"
     metrics = ended.results["metrics"]
     for name in ("val/miou", "test/miou", "test/macc", "test/aacc", "test/iou/background"):
         assert 0 <= metrics[name] <= 1, name
-    for picture in ("examples", "iou", "confusion", "curve_loss"):
-        assert (ended.folder / "figures" / f"{picture}.png").is_file(), picture
+    for image in ("examples", "iou", "confusion", "curve_loss"):
+        assert (ended.folder / "figures" / f"{image}.png").is_file(), image
     html = (ended.folder / "report.html").read_text()
     for heading in ("Examples", "Per class", "Confusions", "Curves", "Learned positions"):
         assert heading in html, heading
@@ -90,7 +90,7 @@ def test_steps_are_counted_in_updates_as_the_recipes_do(run):
     assert steps == ["0", "1", "2"]
 
 
-def test_any_folder_of_pictures_and_masks(run, seg_folder):
+def test_any_folder_of_images_and_masks(run, seg_folder):
     ended = run(*SEG_FILES, "dataset=seg_folder", f"dataset.root={seg_folder}", "eval=slide")
     assert ended.code == 0, ended.err
     names = {name for name in ended.results["metrics"] if name.startswith("test/iou/")}
@@ -133,10 +133,10 @@ def test_a_wrong_root_shows_the_tree(run, seg_folder, tmp_path):
     assert ended.folders == []
 
 
-def test_a_picture_without_a_mask(run, seg_folder):
-    (seg_folder / "masks/train/picture3.png").unlink()
+def test_a_image_without_a_mask(run, seg_folder):
+    (seg_folder / "masks/train/image3.png").unlink()
     ended = run(*SEG_FILES, "dataset=seg_folder", f"dataset.root={seg_folder}")
-    refused(ended, "1 of 6 pictures have no mask", "picture3.jpg", "masks/train/picture3.png")
+    refused(ended, "1 of 6 images have no mask", "image3.jpg", "masks/train/image3.png")
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,14 @@ def test_a_picture_without_a_mask(run, seg_folder):
         (lambda mask: mask[:32], ("64x32 pixels", "64x56", "nearest-neighbour")),
         (lambda mask: np.where(mask == 2, 3, mask).astype(np.uint8), ("the value 3", "0 to 2")),
         (lambda mask: mask.astype(np.uint16), ("more than 8 bits", "astype('uint8')")),
-        (lambda mask: np.stack([mask] * 3, -1), ("colour picture", "palette")),
+        (lambda mask: np.stack([mask] * 3, -1), ("colour image", "palette")),
     ],
 )
 def test_a_mask_that_is_wrong_is_named(run, seg_folder, spoil, parts):
-    path = seg_folder / "masks/train/picture2.png"
+    path = seg_folder / "masks/train/image2.png"
     Image.fromarray(spoil(np.array(Image.open(path)))).save(path)
     ended = run(*SEG_FILES, "dataset=seg_folder", f"dataset.root={seg_folder}")
-    refused(ended, "picture2.png", *parts)
+    refused(ended, "image2.png", *parts)
     assert ended.folders == []
 
 
@@ -165,14 +165,14 @@ def test_a_list_of_classes_that_is_missing_or_wrong(run, seg_folder):
     refused(ended, "classes.txt", "dataset.classes=")
 
 
-def test_an_unreadable_picture_is_skipped_or_refused(run, seg_folder):
-    (seg_folder / "images/val/picture1.jpg").write_bytes(b"no picture")
+def test_an_unreadable_image_is_skipped_or_refused(run, seg_folder):
+    (seg_folder / "images/val/image1.jpg").write_bytes(b"no image")
     command = (*SEG_FILES, "dataset=seg_folder", f"dataset.root={seg_folder}")
     ended = run(*command)
     assert ended.code == 0, ended.err
     assert ended.results["facts"]["unreadable_samples"] == 1
-    assert "picture1.jpg" in ended.err
-    refused(run(*command, "dataset.on_corrupt=error"), "picture1.jpg", "on_corrupt=skip")
+    assert "image1.jpg" in ended.err
+    refused(run(*command, "dataset.on_corrupt=error"), "image1.jpg", "on_corrupt=skip")
 
 
 def test_another_head_by_its_settings(run):

@@ -61,7 +61,7 @@ def test_an_interval_that_is_no_number_is_refused(run):
 def seg_folder(root):
     for split, count in (("train", 3), ("val", 2)):
         for i in range(count):
-            write_pair(root, split, f"picture{i}", random_mask(i, 48, 64, highest=1))
+            write_pair(root, split, f"image{i}", random_mask(i, 48, 64, highest=1))
     (root / "classes.txt").write_text("water\nmeadow\n")
     return (*SEG, "backbone.stem_stride=2", "dataset=seg_folder", "dataset.recipe.resize=[96,32]")
 

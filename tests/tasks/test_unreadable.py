@@ -105,7 +105,7 @@ def test_a_raised_limit_goes_on_where_the_run_was_stopped(run, classes, tmp_path
     refused(run(*copies), "dataset.max_unreadable")
     raised = run(*copies, "dataset.max_unreadable=0.5")
     assert raised.code == 0, raised.err
-    assert "0 pictures written" in raised.out
+    assert "0 images written" in raised.out
     robust = (*settings, "mode=robustness", best, f"run_dir={tmp_path / 'robust'}")
     refused(run(*robust), "dataset.max_unreadable")
     raised = run(*robust, "dataset.max_unreadable=0.5")

@@ -98,7 +98,7 @@ def test_a_worker_opens_only_the_shards_of_its_block(tmp_path, monkeypatch):
     assert opened == ["train-0.tar", "train-1.tar", "train-1.tar", "train-2.tar"]
 
 
-def test_labels_and_pictures_belong_together(tmp_path):
+def test_labels_and_images_belong_together(tmp_path):
     write_splits(tmp_path)
     records = list(read_shard(find_shards(str(tmp_path), VAL)[1], 3))
     assert [record.label for record in records] == [i % 3 for i in range(6, 11)]
@@ -230,7 +230,7 @@ def test_loading_workers_and_more_of_them_than_shards(run, tmp_path):
 
 def test_an_unreadable_sample_is_skipped_and_counted_or_an_error(run, tmp_path):
     root = write_splits(tmp_path / "shards")
-    broken = [sample(0), sample(1, jpg=b"not a picture"), sample(2)]
+    broken = [sample(0), sample(1, jpg=b"not an image"), sample(2)]
     write_shard(tmp_path / "shards/val-1.tar", broken)
     ended = run(*SHARDS, *root)
     assert ended.code == 0, ended.err
@@ -241,7 +241,7 @@ def test_an_unreadable_sample_is_skipped_and_counted_or_an_error(run, tmp_path):
     refused(run(*SHARDS, *root), "2 of 9 samples of the val split of dataset=webdataset")
 
 
-def test_a_corruption_alters_the_pictures_of_evaluation(run, tmp_path):
+def test_a_corruption_alters_the_images_of_evaluation(run, tmp_path):
     root = write_splits(tmp_path / "shards")
     best = run(*SHARDS, *root).folder / "checkpoints/best.ckpt"
     tests = [

@@ -74,7 +74,7 @@ def rasterise(form: Form, pose: Pose, image_size: int) -> Patch:
 
 
 class Canvas:
-    """A square picture in the making: float32 planes (3, size, size), about 0 to 1."""
+    """A square image in the making: float32 planes (3, size, size), about 0 to 1."""
 
     def __init__(self, size: int, bank: TextureBank, draws: Draws) -> None:
         self.size = size
@@ -104,7 +104,7 @@ class Canvas:
         self._planes *= (1.0 + across * ramp) + (down * ramp)[:, None]
 
     def develop(self, grain: float) -> NDArray[np.uint8]:
-        """The finished picture with noise of this standard deviation, uint8, (size, size, 3)."""
+        """The finished image with noise of this standard deviation, uint8, (size, size, 3)."""
         noise = self._bank.grain(self.size, self.size, self._draws)
         planes = self._planes * 255.0
         planes += noise * (255.0 * grain / 0.29) + 0.5

@@ -19,14 +19,14 @@ SMALLEST_IMAGE: Final = 16
 class ShapeScenes:
     """Scenes of ten classes of shapes, drawn on the fly.
 
-    A scene depends on (seed, split, index) and on the settings of the picture alone: not on order,
+    A scene depends on (seed, split, index) and on the settings of the image alone: not on order,
     worker, process or platform. The main object's class is `index % 10`, so every run of ten
     scenes holds each class once. The same index shows the same object in the same place at every
     image size.
 
     Args:
         size: Number of scenes.
-        image_size: Side of the square pictures in pixels, at least 16.
+        image_size: Side of the square images in pixels, at least 16.
         level: How hard the scenes are.
         seed: Non-negative; another seed gives other scenes.
         split: Splits of one seed are independent streams and share no scene.

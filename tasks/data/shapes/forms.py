@@ -3,7 +3,7 @@
 A form is a function of two planes `u` (to the right) and `v` (downwards) in its own units: it gives
 the signed distance to its outline, negative inside, exact near the outline. Every form fits in
 about the unit circle. Only operations that IEEE 754 rounds exactly are used (+, -, *, /, sqrt, min,
-max), so a picture is the same on every platform.
+max), so an image is the same on every platform.
 """
 
 from collections.abc import Callable

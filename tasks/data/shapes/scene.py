@@ -1,4 +1,4 @@
-"""A scene: one labelled picture, composed back to front."""
+"""A scene: one labelled image, composed back to front."""
 
 from dataclasses import dataclass
 from math import pi, radians
@@ -37,7 +37,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A picture and everything that is known about it.
+    """An image and everything that is known about it.
 
     Attributes:
         image: RGB, uint8, (image_size, image_size, 3).
@@ -60,9 +60,9 @@ def compose(
 
     Args:
         label: Class of the main object.
-        image_size: Side of the picture in pixels.
+        image_size: Side of the image in pixels.
         level: Ranges to draw from.
-        objects: Least and largest number of objects. A crowded picture may end with fewer than
+        objects: Least and largest number of objects. A crowded image may end with fewer than
             drawn: an object that finds no place without hiding another is left out.
         draws: Source of all chance.
     """

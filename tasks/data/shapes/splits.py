@@ -13,7 +13,7 @@ class ShapeSplits:
 
     Args:
         counts: number of scenes of each split.
-        image_size: side of the pictures in pixels.
+        image_size: side of the images in pixels.
         level: `easy`, `medium` or `hard`.
         seed: of the scenes.
         objects: least and largest number of objects in a scene.

@@ -85,7 +85,7 @@ def corrupt(
     draws: Generator,
     strengths: Strengths = "imagenet-c",
 ) -> NDArray[np.uint8]:
-    """A corrupted copy of a picture.
+    """A corrupted copy of an image.
 
     Args:
         image: (H, W, 3), RGB.
@@ -96,12 +96,12 @@ def corrupt(
 
     Raises:
         SettingError: an unknown name or severity.
-        ValueError: a picture that is not RGB bytes.
+        ValueError: an image that is not RGB bytes.
     """
     check(name, severity)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(
-            f"The picture to corrupt is {image.dtype} of shape {image.shape}, not uint8 of "
+            f"The image to corrupt is {image.dtype} of shape {image.shape}, not uint8 of "
             "(H, W, 3). Convert it: np.asarray(Image.open(path).convert('RGB'))."
         )
     image = np.ascontiguousarray(image)
@@ -124,11 +124,11 @@ def check(name: str, severity: int) -> None:
 
 
 def generator_for(seed: int, image_id: int | str, name: str, severity: int) -> Generator:
-    """Random numbers for one picture under one corruption, whatever was drawn before.
+    """Random numbers for one image under one corruption, whatever was drawn before.
 
     Args:
         seed: of the whole evaluation.
-        image_id: number or name that tells the picture from the others, such as its path within
+        image_id: number or name that tells the image from the others, such as its path within
             the dataset; 7 and "7" are the same.
         name: of the corruption.
         severity: 1 to 5.

@@ -11,7 +11,7 @@ from torch import Tensor
 from tasks.robustness.corruptions.gaussian import gaussian_filter
 from tasks.robustness.corruptions.motion import line_blur
 from tasks.robustness.corruptions.pixels import (
-    Picture,
+    FloatImage,
     Values,
     channels_first,
     channels_last,
@@ -26,12 +26,12 @@ _SIDE_FACTOR = 16
 """Sides of Fourier transforms are multiples of it: those with large prime factors are slow."""
 
 
-def gaussian_blur(image: Picture, strength: Strength) -> Picture:
+def gaussian_blur(image: FloatImage, strength: Strength) -> FloatImage:
     """Smooth by a Gaussian."""
     return to_bytes(gaussian_filter(image, strength[0]))
 
 
-def defocus_blur(image: Picture, strength: Strength) -> Picture:
+def defocus_blur(image: FloatImage, strength: Strength) -> FloatImage:
     """Spread every pixel over a disk, as a lens out of focus does."""
     radius, smoothing = strength
     height, width = image.shape[:2]
@@ -69,13 +69,13 @@ def _disk(radius: float, smoothing: float) -> Values:
     return np.asarray(windows @ weights @ weights, np.float32)
 
 
-def motion_blur(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def motion_blur(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Blur along a line within 45 degrees of the x axis."""
     radius, sigma = strength
     return to_bytes(line_blur(image, int(radius), sigma, draws.uniform(-45, 45)))
 
 
-def zoom_blur(image: Picture, strength: Strength) -> Picture:
+def zoom_blur(image: FloatImage, strength: Strength) -> FloatImage:
     """Mean of the image and of itself enlarged by growing factors."""
     end, step = strength
     factors = np.arange(1, end, step).tolist()
@@ -86,7 +86,7 @@ def zoom_blur(image: Picture, strength: Strength) -> Picture:
     return to_bytes(total)
 
 
-def glass_blur(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def glass_blur(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Smooth, let pixels take the place of neighbours, smooth again."""
     sigma, reach, passes = strength[0], int(strength[1]), int(strength[2])
     height, width = image.shape[:2]
@@ -110,7 +110,7 @@ def _displaced(height: int, width: int, reach: int, offsets: NDArray[np.int8]) -
     doubling the length of the jumps, which gives exactly what the loop gives.
 
     Args:
-        height: of the picture.
+        height: of the image.
         width: likewise.
         reach: pixels this close to the border keep their values, but for one row and column.
         offsets: (h, w, 2), x and y, of the pixels in the order of the loop.

@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.pixels import FloatImage, Values, to_bytes
 from tasks.robustness.corruptions.severities import Strength
 
 
-def brightness(image: Picture, strength: Strength) -> Picture:
+def brightness(image: FloatImage, strength: Strength) -> FloatImage:
     """Raise the largest channel by a constant, and the others in proportion."""
     largest = _extremes(image)[0].astype(np.intp)
     largest <<= 8
@@ -21,7 +21,7 @@ def brightness(image: Picture, strength: Strength) -> Picture:
 
 
 @lru_cache(maxsize=5)
-def _brightened(share: float) -> Picture:
+def _brightened(share: float) -> FloatImage:
     """New byte (65536,) of a channel, by the pixel's largest channel times 256 plus the channel."""
     gain = 255 * share
     largest = np.arange(256)[:, None]
@@ -31,7 +31,7 @@ def _brightened(share: float) -> Picture:
     return to_bytes(values).ravel()
 
 
-def contrast(image: Picture, strength: Strength) -> Picture:
+def contrast(image: FloatImage, strength: Strength) -> FloatImage:
     """Pull every channel towards its mean."""
     (kept,) = strength
     height, width = image.shape[:2]
@@ -40,7 +40,7 @@ def contrast(image: Picture, strength: Strength) -> Picture:
     return np.array(Image.fromarray(image).point(to_bytes(table).T.ravel().tolist()))
 
 
-def saturate(image: Picture, strength: Strength) -> Picture:
+def saturate(image: FloatImage, strength: Strength) -> FloatImage:
     """Scale the saturation and raise it; a grey pixel counts as a pale red."""
     largest, smallest = _extremes(image)
     places = largest.astype(np.intp)
@@ -66,7 +66,7 @@ def _spread(scale: float, raised: float) -> Values:
     return np.asarray(saturation * largest / gap, np.float32).ravel()
 
 
-def _extremes(image: Picture) -> tuple[Picture, Picture]:
+def _extremes(image: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Largest and smallest channel (H, W) of every pixel."""
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     largest = np.maximum(np.maximum(red, green), blue)

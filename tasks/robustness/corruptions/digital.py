@@ -7,12 +7,12 @@ from numpy.random import Generator
 from PIL import Image
 
 from tasks.robustness.corruptions.gaussian import gaussian_filter
-from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.pixels import FloatImage, Values, to_bytes
 from tasks.robustness.corruptions.resampling import sampled
 from tasks.robustness.corruptions.severities import Strength
 
 
-def pixelate(image: Picture, strength: Strength) -> Picture:
+def pixelate(image: FloatImage, strength: Strength) -> FloatImage:
     """Shrink by means of boxes and enlarge by repeating pixels."""
     (share,) = strength
     height, width = image.shape[:2]
@@ -21,14 +21,14 @@ def pixelate(image: Picture, strength: Strength) -> Picture:
     return np.array(shrunk.resize((width, height), Image.Resampling.NEAREST))
 
 
-def jpeg_compression(image: Picture, strength: Strength) -> Picture:
+def jpeg_compression(image: FloatImage, strength: Strength) -> FloatImage:
     """Write and read the image as a JPEG of low quality."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=int(strength[0]))
     return np.array(Image.open(file))
 
 
-def elastic_transform(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def elastic_transform(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Move three corners at random, then every pixel along two smooth random fields.
 
     As in the code that made ImageNet-C, whose lengths are meant for one size of images; here they
@@ -49,7 +49,7 @@ def elastic_transform(image: Picture, strength: Strength, draws: Generator) -> P
     return to_bytes(sampled(turned, across, down, twice=True))
 
 
-def _sheared(image: Picture, shift: float, draws: Generator) -> Values:
+def _sheared(image: FloatImage, shift: float, draws: Generator) -> Values:
     """The affine image under which three corners of a middle square move by up to `shift`."""
     height, width = image.shape[:2]
     reach = max(1, min(height, width) // 3)

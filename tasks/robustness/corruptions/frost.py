@@ -1,6 +1,6 @@
 """Frost on the pane, drawn: the photographs behind the published frost may not be shipped.
 
-This is *not* the frost of ImageNet-C. The weights of picture and frost are the published ones, and
+This is *not* the frost of ImageNet-C. The weights of image and frost are the published ones, and
 six drawn sheets have about the brightness, tint and contrast of the six photographs, but crystals
 of straight needles are simpler shapes than real ones: a figure measured with them stands beside
 others made here, never beside published ones. The sheets are the same in every process.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tasks.robustness.corruptions.gaussian import gaussian_filter
-from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.pixels import FloatImage, Values, to_bytes
 from tasks.robustness.corruptions.severities import Strength
 from tasks.robustness.corruptions.weather import plasma
 
@@ -48,7 +48,7 @@ _SHEETS = (
 )
 
 
-def frost(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def frost(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Mix the image with a random part of one of the six sheets, resized by the given scale.
 
     A sheet is never smaller than a tenth more than the image.
@@ -62,7 +62,7 @@ def frost(image: Picture, strength: Strength, draws: Generator) -> Picture:
     return to_bytes(image * np.float32(kept) + part * np.float32(added))
 
 
-def _part(sheet: Picture, side: int, top: int, left: int, height: int, width: int) -> Picture:
+def _part(sheet: FloatImage, side: int, top: int, left: int, height: int, width: int) -> FloatImage:
     """A part of the sheet resized to (side, side, 3)."""
     if side == _SIDE:
         return sheet[top : top + height, left : left + width]
@@ -80,7 +80,7 @@ def _part(sheet: Picture, side: int, top: int, left: int, height: int, width: in
 
 
 @lru_cache(maxsize=len(_SHEETS))
-def _sheet(index: int) -> Picture:
+def _sheet(index: int) -> FloatImage:
     """One of the sheets (512, 512, 3)."""
     look = _SHEETS[index]
     draws = Generator(np.random.PCG64(np.random.SeedSequence(index)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tasks.robustness.corruptions.pixels import (
     Border,
-    Picture,
+    FloatImage,
     Values,
     channels_first,
     channels_last,
@@ -34,7 +34,7 @@ def gaussian_taps(sigma: float, truncate: float) -> Values:
 
 
 def gaussian_filter(
-    values: Picture | Values, sigma: float, truncate: float = 4.0, border: Border = "edge"
+    values: FloatImage | Values, sigma: float, truncate: float = 4.0, border: Border = "edge"
 ) -> Values:
     """Values smoothed by a Gaussian, every channel alone; shapes are kept, float32."""
     planes = channels_first(values).contiguous()

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import torch
 
-from tasks.robustness.corruptions.pixels import Picture, Values, folded
+from tasks.robustness.corruptions.pixels import FloatImage, Values, folded
 
 Shifts = dict[tuple[int, int], float]
 
 
-def line_blur(values: Picture | Values, radius: int, sigma: float, angle: float) -> Values:
+def line_blur(values: FloatImage | Values, radius: int, sigma: float, angle: float) -> Values:
     """Mean of shifted copies of `values` ((H, W) or (H, W, 3)), weighted by half a Gaussian.
 
     Args:

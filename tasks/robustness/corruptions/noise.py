@@ -5,11 +5,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.random import Generator
 
-from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.pixels import FloatImage, Values, to_bytes
 from tasks.robustness.corruptions.severities import Strength
 
 
-def gaussian_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def gaussian_noise(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Add normal noise of the same strength everywhere."""
     (deviation,) = strength
     noise = draws.standard_normal(image.shape, np.float32)
@@ -18,7 +18,7 @@ def gaussian_noise(image: Picture, strength: Strength, draws: Generator) -> Pict
     return to_bytes(noise)
 
 
-def speckle_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def speckle_noise(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Add normal noise in proportion to the value."""
     (deviation,) = strength
     noise = draws.standard_normal(image.shape, np.float32)
@@ -28,7 +28,7 @@ def speckle_noise(image: Picture, strength: Strength, draws: Generator) -> Pictu
     return to_bytes(noise)
 
 
-def impulse_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def impulse_noise(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Set a share of the values to 0 or 255, each half of the times."""
     (share,) = strength
     chance = draws.random(image.shape, np.float32)
@@ -38,7 +38,7 @@ def impulse_noise(image: Picture, strength: Strength, draws: Generator) -> Pictu
     return noisy
 
 
-def shot_noise(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def shot_noise(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Replace every value by a count of photons: a Poisson draw with the value as its mean."""
     photons = int(strength[0])
     counts = draws.poisson(_means(photons)[image])
@@ -51,6 +51,6 @@ def _means(photons: int) -> Values:
 
 
 @lru_cache(maxsize=5)
-def _levels(photons: int) -> Picture:
+def _levels(photons: int) -> FloatImage:
     """The byte of each count 0 .. photons."""
     return to_bytes(np.arange(photons + 1) / photons * 255)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Picture = NDArray[np.uint8]
+FloatImage = NDArray[np.uint8]
 """(H, W, 3), RGB, as Pillow reads it."""
 Values = NDArray[np.float32]
 """(H, W, 3) or (H, W): the same on a scale of 0 to 255, before it is cut to bytes."""
@@ -17,13 +17,13 @@ the outermost value twice in a row (``dcba|abcd``) or once (``dcb|abcd``)."""
 _SHORTFALL = np.float32(1e-3)
 
 
-def to_bytes(values: NDArray[np.floating[Any]]) -> Picture:
+def to_bytes(values: NDArray[np.floating[Any]]) -> FloatImage:
     """Cut to 0 .. 255 and drop the fraction, as the published code does (it never rounds).
 
     Float32 sums may end a hair below a whole level, which would cost that level: hence the excess.
     """
-    picture: Picture = np.clip(values + _SHORTFALL, 0, 255).astype(np.uint8)
-    return picture
+    image: FloatImage = np.clip(values + _SHORTFALL, 0, 255).astype(np.uint8)
+    return image
 
 
 def folded(start: int, stop: int, length: int, border: Border) -> NDArray[np.intp]:
@@ -38,7 +38,7 @@ def folded(start: int, stop: int, length: int, border: Border) -> NDArray[np.int
     return np.minimum(places, 2 * length - 2 - places)
 
 
-def channels_first(values: Picture | Values) -> Tensor:
+def channels_first(values: FloatImage | Values) -> Tensor:
     """Values (H, W) or (H, W, C) as PyTorch's image operations take them, (1 or C, H, W), float32.
 
     The memory is shared where the values are float32 and may be written to.

@@ -5,7 +5,7 @@ from numpy.random import Generator
 
 from tasks.opencv import require_cv2
 from tasks.robustness.corruptions.gaussian import gaussian_filter
-from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.pixels import FloatImage, Values, to_bytes
 from tasks.robustness.corruptions.severities import Strength
 
 _WATER = np.array([175, 238, 238], np.float32)
@@ -13,7 +13,7 @@ _MUD = np.array([63, 42, 20], np.float32)
 _EMBOSS = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
 
 
-def spatter(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def spatter(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Water at severities 1 to 3, mud at 4 and 5."""
     mean, spread, sigma, threshold, amount, mud = strength
     noise = draws.standard_normal(image.shape[:2], np.float32)
@@ -30,7 +30,7 @@ def spatter(image: Picture, strength: Strength, draws: Generator) -> Picture:
     return to_bytes(image * (1 - cover[..., None]) + cover[..., None] * _MUD)
 
 
-def _shine(liquid: Picture) -> Values:
+def _shine(liquid: FloatImage) -> Values:
     """How bright the water is (H, W): embossed by the distance to its edges."""
     cv2 = require_cv2("corruption spatter")
     edges = cv2.Canny(liquid, 50, 150)

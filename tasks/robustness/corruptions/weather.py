@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 
 from tasks.robustness.corruptions.motion import line_blur
-from tasks.robustness.corruptions.pixels import Picture, Values, to_bytes
+from tasks.robustness.corruptions.pixels import FloatImage, Values, to_bytes
 from tasks.robustness.corruptions.resampling import zoomed
 from tasks.robustness.corruptions.severities import Strength
 
@@ -12,8 +12,8 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in luminance."""
 
 
-def snow(image: Picture, strength: Strength, draws: Generator) -> Picture:
-    """Whiten the picture and let blurred flakes fall, the same ones also upside down."""
+def snow(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
+    """Whiten the image and let blurred flakes fall, the same ones also upside down."""
     mean, spread, size, threshold, radius, sigma, kept = strength
     height, width = image.shape[:2]
     flakes = draws.standard_normal((height, width), np.float32)
@@ -34,7 +34,7 @@ def snow(image: Picture, strength: Strength, draws: Generator) -> Picture:
     return to_bytes(whitened)
 
 
-def fog(image: Picture, strength: Strength, draws: Generator) -> Picture:
+def fog(image: FloatImage, strength: Strength, draws: Generator) -> FloatImage:
     """Add clouds, and darken the sum to the brightest value of before."""
     thickness, decay = strength
     height, width = image.shape[:2]

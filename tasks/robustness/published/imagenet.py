@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from PIL import Image
 from timm.data import ImageNetInfo
 
-from tasks.data.images import Pictures, read_image
+from tasks.data.images import ImageDataset, read_image
 from tasks.data.labelled import LabelledImages
 from tasks.data.loaders import Loading, Split, TaskData
 from tasks.data.transforms import Transform, centre_view
@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures of the sets become input of the network.
+    """How images of the sets become input of the network.
 
     Args:
         image_size: side of the input, pixels.
         crop_fraction: the short side is resized to ``image_size / crop_fraction``.
         interpolation: `bicubic` or `bilinear`.
-        resize_corrupted: do so with the pictures of ImageNet-C and -C-bar too, which have 224
+        resize_corrupted: do so with the images of ImageNet-C and -C-bar too, which have 224
             pixels already and otherwise are only resized for another input size.
         mean: per channel, of values in 0..1.
         std: per channel, likewise.
@@ -47,14 +47,14 @@ class Preparation:
     """Nothing is trained on the sets."""
 
     def of(self, collection: str) -> Transform:
-        """The preparation of a set's pictures."""
+        """The preparation of a set's images."""
         ready = collection in (IMAGENET_C, IMAGENET_C_BAR) and not self.resize_corrupted
         fraction = 1.0 if ready else self.crop_fraction
         return centre_view(self.image_size, fraction, self.interpolation)
 
 
-class FilePictures(LabelledImages):
-    """Pictures from files, labelled among the thousand classes."""
+class FileImages(LabelledImages):
+    """Images from files, labelled among the thousand classes."""
 
     def __init__(self, files: Sequence[ImageFile], transform: Transform) -> None:
         super().__init__(transform)
@@ -63,7 +63,7 @@ class FilePictures(LabelledImages):
     def __len__(self) -> int:
         return len(self.files)
 
-    def image(self, index: int) -> Image.Image:
+    def pil_image(self, index: int) -> Image.Image:
         """Read and decode one file."""
         return read_image(self.files[index].path)
 
@@ -71,7 +71,7 @@ class FilePictures(LabelledImages):
         """Number among the thousand classes."""
         return self.files[index].label
 
-    def picture_name(self, index: int) -> str:
+    def image_name(self, index: int) -> str:
         """The file within its set, such as ``n01440764/x.JPEG``."""
         return self.files[index].name
 
@@ -94,15 +94,15 @@ class FileSource:
 
     @property
     def expected(self) -> int:
-        """Number of pictures that were published."""
+        """Number of images that were published."""
         return self.files.expected
 
-    def open(self) -> Pictures:
-        """Its pictures; the list of files is not kept here, lest all cells' lists pile up."""
+    def open(self) -> ImageDataset:
+        """Its images; the list of files is not kept here, lest all cells' lists pile up."""
         images = self.files.images
         self.files.notes()
         self.files.forget()
-        return FilePictures(images, self.preparation.of(self.cell.collection))
+        return FileImages(images, self.preparation.of(self.cell.collection))
 
     def notes(self) -> tuple[str, ...]:
         """What falls short of the published set."""
@@ -161,7 +161,7 @@ class ImageNetSets(TaskData):
 
     @cached_property
     def copied(self) -> bool:
-        """Whether the corrupted pictures were written by this program, and are not ImageNet-C."""
+        """Whether the corrupted images were written by this program, and are not ImageNet-C."""
         folders = (f.folder for f in self.found.cells if f.cell.collection == IMAGENET_C)
         return any((above / ABOUT_FILE).is_file() for f in folders for above in (f, *f.parents[:3]))
 
@@ -169,7 +169,7 @@ class ImageNetSets(TaskData):
         """One per cell that is on the disk."""
         return [FileSource(files, self.recipe) for files in self.found.cells]
 
-    def pictures(self, split: Split) -> Pictures:  # noqa: ARG002 - there are none
+    def images(self, split: Split) -> ImageDataset:  # noqa: ARG002 - there are none
         """There are no splits.
 
         Raises:
@@ -180,7 +180,7 @@ class ImageNetSets(TaskData):
     def _no_splits(self) -> DatasetError:
         return DatasetError(
             f"dataset={self.name} has no splits: its sets only serve task=robustness. For training "
-            "or a plain test, or to corrupt pictures, choose dataset=imagenet."
+            "or a plain test, or to corrupt images, choose dataset=imagenet."
         )
 
 

@@ -1,4 +1,4 @@
-"""How the published sets of pictures are laid out on a disk, and how folders are listed."""
+"""How the published sets of images are laid out on a disk, and how folders are listed."""
 
 import os
 import re
@@ -175,16 +175,14 @@ def folder_names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
 
 
-def picture_names(folder: str) -> list[str]:
-    """Picture files in a folder, sorted, hidden ones left out; told by their names alone."""
+def image_names(folder: str) -> list[str]:
+    """Image files in a folder, sorted, hidden ones left out; told by their names alone."""
     return sorted(e.name for e in _entries(folder) if e.name.lower().endswith(SUFFIXES))
 
 
-def holds_pictures(folder: Path, classes: Mapping[str, int]) -> bool:
-    """Whether a class folder with at least one picture is there."""
-    return any(
-        picture_names(f"{folder}/{name}") for name in folder_names(folder) if name in classes
-    )
+def holds_images(folder: Path, classes: Mapping[str, int]) -> bool:
+    """Whether a class folder with at least one image is there."""
+    return any(image_names(f"{folder}/{name}") for name in folder_names(folder) if name in classes)
 
 
 def listing(folder: Path) -> str:
@@ -202,10 +200,10 @@ def few(names: Sequence[str]) -> str:
 
 
 def nothing_in(layout: Layout, folder: Path) -> DatasetError:
-    """The error of a set without a single picture in its place."""
+    """The error of a set without a single image in its place."""
     classes = list(layout.classes())
     return DatasetError(
-        f"{folder} has no picture where {layout.collection} has them: found {listing(folder)}. "
+        f"{folder} has no image where {layout.collection} has them: found {listing(folder)}. "
         f"Expected {layout.tree}, in {len(classes)} class folders {classes[0]} to {classes[-1]}. "
         f"Correct the folder or dataset.paths.{layout.key}, or move the folder out of the root."
     )

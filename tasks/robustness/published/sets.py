@@ -1,4 +1,4 @@
-"""The published sets of pictures that lie on a disk, whole or in part."""
+"""The published sets of images that lie on a disk, whole or in part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from tasks.robustness.published.layouts import (
     corruption_places,
     few,
     folder_names,
-    holds_pictures,
+    holds_images,
+    image_names,
     listing,
     nothing_in,
-    picture_names,
     severities,
     wanted,
 )
 
 
 class ImageFile(NamedTuple):
-    """One picture on the disk.
+    """One image on the disk.
 
     Args:
-        folder: of its cell; the same object for all pictures, of which there are millions.
+        folder: of its cell; the same object for all images, of which there are millions.
         name: relative to that, such as ``n01440764/x.JPEG``.
         label: its class among the thousand.
     """
@@ -41,17 +41,17 @@ class ImageFile(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where the picture lies."""
+        """Where the image lies."""
         return f"{self.folder}/{self.name}"
 
 
 @dataclass(frozen=True, eq=False)
 class CellFiles:
-    """A cell with at least one picture on the disk; its folder is listed when first asked.
+    """A cell with at least one image on the disk; its folder is listed when first asked.
 
     Args:
         cell: which one.
-        expected: how many pictures were published.
+        expected: how many images were published.
         folder: of the class folders.
         classes: labels among the thousand by names of class folders.
     """
@@ -63,13 +63,13 @@ class CellFiles:
 
     @cached_property
     def images(self) -> tuple[ImageFile, ...]:
-        """The pictures, sorted by label and then by file name."""
+        """The images, sorted by label and then by file name."""
         folder = str(self.folder)
         known = sorted((self.classes[name], name) for name in self._names if name in self.classes)
         return tuple(
             ImageFile(folder, f"{name}/{file}", label)
             for label, name in known
-            for file in picture_names(f"{folder}/{name}")
+            for file in image_names(f"{folder}/{name}")
         )
 
     def notes(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class CellFiles:
         return self._notes
 
     def forget(self) -> None:
-        """Free the list of pictures, made anew when asked; notes that were asked for are kept."""
+        """Free the list of images, made anew when asked; notes that were asked for are kept."""
         self.__dict__.pop("images", None)
 
     @cached_property
@@ -96,7 +96,7 @@ class CellFiles:
         if absent:
             notes.append(f"{len(absent)} of {total} class folders missing: {few(absent)}")
         if empty:
-            notes.append(f"{len(empty)} of {total} class folders without a picture: {few(empty)}")
+            notes.append(f"{len(empty)} of {total} class folders without an image: {few(empty)}")
         if unknown:
             notes.append(f"left out, being no classes of this set: {few(unknown)}")
         if count < self.expected:
@@ -130,7 +130,7 @@ def find_sets(root: Path | None, paths: Mapping[str, str | None]) -> FoundSets:
             `v2` (a variant, or a folder of variants) and `c_bar`.
 
     Raises:
-        DatasetError: a folder that is not there, a set without a single picture in its place, or
+        DatasetError: a folder that is not there, a set without a single image in its place, or
             no set at all.
         SettingError: an unknown key of `paths`.
     """
@@ -141,7 +141,7 @@ def find_sets(root: Path | None, paths: Mapping[str, str | None]) -> FoundSets:
     folders = _folders(root, given)
     if not folders:
         found = f"dataset.root={root} holds {listing(root)}" if root else "dataset.root is not set"
-        raise DatasetError(f"There is no set of pictures to evaluate: {found}. {wanted()}")
+        raise DatasetError(f"There is no set of images to evaluate: {found}. {wanted()}")
     cells: list[CellFiles] = []
     notes: list[str] = []
     for layout in LAYOUTS:
@@ -197,7 +197,7 @@ def _folders(root: Path | None, given: Mapping[str, Path]) -> dict[str, Path]:
 
 def _single(layout: Layout, folder: Path) -> tuple[list[CellFiles], list[str]]:
     classes = layout.classes()
-    if not holds_pictures(folder, classes):
+    if not holds_images(folder, classes):
         raise nothing_in(layout, folder)
     return [CellFiles(Cell(layout.collection), layout.images, folder, classes)], []
 
@@ -237,8 +237,8 @@ def _severities(
             within, where = folder / place / name, f"{layout.collection}/{place}/{name}"
             if severity in cells:
                 notes.append(f"{where}: left out, {cells[severity].folder} being the same cell")
-            elif not holds_pictures(within, classes):
-                notes.append(f"{where}: left out, no class folder with a picture in it")
+            elif not holds_images(within, classes):
+                notes.append(f"{where}: left out, no class folder with an image in it")
             else:
                 cell = Cell(layout.collection, corruption, severity)
                 cells[severity] = CellFiles(cell, layout.images, within, classes)

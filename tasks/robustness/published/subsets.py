@@ -1,4 +1,4 @@
-"""Sets whose pictures show only some of ImageNet's classes: ImageNet-A and ImageNet-R."""
+"""Sets whose images show only some of ImageNet's classes: ImageNet-A and ImageNet-R."""
 
 from dataclasses import dataclass
 from importlib.resources import files

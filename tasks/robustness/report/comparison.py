@@ -1,4 +1,4 @@
-"""This run against others: differences, with intervals where both saw the same pictures."""
+"""This run against others: differences, with intervals where both saw the same images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -134,7 +134,7 @@ _SUMS: dict[str, tuple[str, Sequence[str], int]] = {
 }
 """Figures that are sums over cells: whose cells, of which corruptions, and in which direction."""
 _Values = tuple[str, NDArray[np.float64]] | None
-"""Digest of the pictures' names, and a value per picture whose mean is the figure."""
+"""Digest of the images' names, and a value per image whose mean is the figure."""
 
 
 def _paired(own: _Values, other: _Values) -> Interval:
@@ -144,7 +144,7 @@ def _paired(own: _Values, other: _Values) -> Interval:
 
 
 def _image_values(records: Records, name: str) -> _Values:
-    """The parts of a figure by picture, for figures that are means over pictures."""
+    """The parts of a figure by image, for figures that are means over images."""
     if name in _SUMS:
         collection, names, sign = _SUMS[name]
         whole = complete_corruptions(records, collection)
@@ -176,7 +176,7 @@ def _with_digest(records: list[CellRecord], weights: list[float]) -> _Values:
 
 
 def _seen(record: CellRecord, space: str) -> str:
-    """Equal for records of the same pictures."""
+    """Equal for records of the same images."""
     return f"{record.names}/{hash(record.outcomes[space].index.tobytes())}"
 
 

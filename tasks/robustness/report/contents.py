@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 from typing import Any
 
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.robustness.cells import IMAGENET_C, ON_THE_FLY
 from tasks.robustness.ledger import CellRecord, Records
 from tasks.robustness.on_the_fly import PUBLISHED_SETS
@@ -31,18 +31,18 @@ class Report:
         kind: what was evaluated.
         protocol: how.
         others: models of other runs.
-        strip: draws example pictures of the first model, if there are any.
+        strip: draws example images of the first model, if there are any.
     """
 
     evaluations: Mapping[str, Evaluation]
     kind: Kind
     protocol: Mapping[str, Any]
     others: Sequence[OtherRun]
-    strip: Callable[[], Picture | None]
+    strip: Callable[[], ReportFigure | None]
 
     @property
     def collection(self) -> str:
-        """Where the corrupted pictures come from."""
+        """Where the corrupted images come from."""
         return IMAGENET_C if self.kind.sets == "published" else ON_THE_FLY
 
     @property
@@ -52,15 +52,15 @@ class Report:
 
     @property
     def subset(self) -> str:
-        """A sentence for every table, empty if all pictures were evaluated."""
+        """A sentence for every table, empty if all images were evaluated."""
         return subset_text(self.protocol)
 
 
 def subset_text(protocol: Mapping[str, Any]) -> str:
-    """What must be said of figures of a subset; empty if all pictures were evaluated."""
+    """What must be said of figures of a subset; empty if all images were evaluated."""
     limit = protocol.get("limit")
     evenly = ", evenly of all classes" if protocol.get("task") == "cls" else ""
-    return f"On a subset: {limit} pictures per set{evenly}." if limit else ""
+    return f"On a subset: {limit} images per set{evenly}." if limit else ""
 
 
 def split_text(protocol: Mapping[str, Any]) -> str:
@@ -94,5 +94,5 @@ def span_text(figure: Figure) -> str:
 
 
 def measured(report: Report, records: Records) -> list[CellRecord]:
-    """The cells of corrupted pictures that have figures."""
+    """The cells of corrupted images that have figures."""
     return [r for cell, r in records.items() if cell.collection == report.collection and r.images]

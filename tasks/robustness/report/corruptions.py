@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from tasks.reporting.page import Picture, Section, Table
+from tasks.reporting.page import ReportFigure, Section, Table
 from tasks.robustness.cells import CLEAN, Cell
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
+from tasks.robustness.figures.baseline_bars import baseline_bars
+from tasks.robustness.figures.heatmap import severity_heat_map
+from tasks.robustness.figures.severity_curves import severity_curves
+from tasks.robustness.figures.values import Values
 from tasks.robustness.ledger import CellRecord, Records
-from tasks.robustness.pictures.baseline_bars import baseline_bars
-from tasks.robustness.pictures.heatmap import severity_heat_map
-from tasks.robustness.pictures.severity_curves import severity_curves
-from tasks.robustness.pictures.values import Values
 from tasks.robustness.report.contents import Report, measured, percent
 from tasks.robustness.scoring.corrupted import error, image_sums
 from tasks.robustness.scoring.figures import NAMES, Kind
@@ -21,7 +21,7 @@ from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA, over_severi
 
 def corruption_section(report: Report) -> Section:
     """Heat maps, curves, bars beside other models, and the figures as tables."""
-    pictures: list[Picture] = []
+    images: list[ReportFigure] = []
     for measure, name, worse in _measures(report.kind):
         series = {m: _values(report, e.records, measure) for m, e in report.evaluations.items()}
         clean = {
@@ -32,18 +32,18 @@ def corruption_section(report: Report) -> Section:
         wanted = CORRUPTIONS if report.kind.sets == "published" else ()
         listed = [c for c in (*CORRUPTIONS, *EXTRA) if c in wanted or _any(series, c)]
         limits = _limits(series) if len(series) > 1 else None
-        pictures += [
+        images += [
             severity_heat_map(values, listed, name, model, worse, limits)
             for model, values in series.items()
         ]
-        pictures.append(severity_curves(series, clean, name))
+        images.append(severity_curves(series, clean, name))
     if report.kind.sets != "dense":
-        pictures.append(_bars(report))
+        images.append(_bars(report))
     tables = [_cell_table(report, model) for model in report.evaluations]
-    return Section("Corruptions", report.origin, tables, pictures)
+    return Section("Corruptions", report.origin, tables, images)
 
 
-def _bars(report: Report) -> Picture:
+def _bars(report: Report) -> ReportFigure:
     records = {model: e.records for model, e in report.evaluations.items()}
     records |= {other.name: other.records for other in report.others}
     errors, intervals = {}, {}
@@ -61,7 +61,7 @@ def _bars(report: Report) -> Picture:
 
 
 def _cell_table(report: Report, model: str) -> Table:
-    """The figures behind the pictures, with what falls short of the whole set."""
+    """The figures behind the images, with what falls short of the whole set."""
     records = measured(report, report.evaluations[model].records)
     (measure, name, _), *_ = _measures(report.kind)
     figures, rows = _values(report, report.evaluations[model].records, measure), []

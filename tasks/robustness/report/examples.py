@@ -1,29 +1,29 @@
-"""Example pictures of an evaluation, with what a model said of them."""
+"""Example images of an evaluation, with what a model said of them."""
 
 from collections.abc import Callable
 
-from tasks.data.images import UNREADABLE, RgbPicture
+from tasks.data.images import UNREADABLE, RgbImage
 from tasks.engine.predictions import NO_PREDICTION
 from tasks.reporting.fonts import drawable_names
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.robustness.cells import CLEAN
 from tasks.robustness.data import Cells
+from tasks.robustness.figures.strip import Shown, strip_figure
 from tasks.robustness.ledger import Records
-from tasks.robustness.pictures.strip import Shown, strip_picture
 from tasks.robustness.scoring.outcomes import Outcomes
 from tasks.robustness.scoring.scores import ALL
 
 SEVERITY = 3
 """At which corruptions are shown, the middle one."""
 _TRIES = 20
-Draw = Callable[[int, int], RgbPicture]
-"""From the number of a cell and of a picture in it to the picture, as it is to be shown."""
+Draw = Callable[[int, int], RgbImage]
+"""From the number of a cell and of an image in it to the image, as it is to be shown."""
 
 
 def example_strip(
     cells: Cells, records: Records, model: str, names: tuple[str, ...], draw: Draw
-) -> Picture | None:
-    """A picture under each corruption, and one of each other set, with the predictions.
+) -> ReportFigure | None:
+    """An image under each corruption, and one of each other set, with the predictions.
 
     Args:
         cells: of the evaluation.
@@ -52,14 +52,14 @@ def example_strip(
     if not rows:
         return None
     titles = {"corruptions": f"clean, and severity {SEVERITY}{truth}", "other sets": "other sets"}
-    remark = f"What {model} says." if truth else f"What {model} finds is drawn over the pictures."
-    return strip_picture(list(rows.values()), [titles[name] for name in rows], remark)
+    remark = f"What {model} says." if truth else f"What {model} finds is drawn over the images."
+    return strip_figure(list(rows.values()), [titles[name] for name in rows], remark)
 
 
 def _first_readable(
     cells: Cells, number: int, outcomes: Outcomes | None, draw: Draw
-) -> tuple[int, RgbPicture | None]:
-    """The first picture that was scored, and how it is shown; None if none can be read."""
+) -> tuple[int, RgbImage | None]:
+    """The first image that was scored, and how it is shown; None if none can be read."""
     scored = cells.chosen(number) if outcomes is None else outcomes.index.tolist()
     for index in scored[:_TRIES]:
         try:

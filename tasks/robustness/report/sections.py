@@ -5,11 +5,11 @@ from dataclasses import replace
 from math import isnan
 from typing import Any
 
-from tasks.reporting.page import Picture, Section, Table
-from tasks.reporting.reliability import reliability_picture
+from tasks.reporting.page import ReportFigure, Section, Table
+from tasks.reporting.reliability import reliability_figure
 from tasks.robustness.cells import CLEAN
 from tasks.robustness.corruptions import CORRUPTIONS
-from tasks.robustness.pictures.baseline_bars import difference_bars
+from tasks.robustness.figures.baseline_bars import difference_bars
 from tasks.robustness.report.comparison import (
     OtherRun,
     corruption_differences,
@@ -63,10 +63,10 @@ def report_sections(report: Report) -> list[Section]:
     sections += [_comparison(report, other) for other in report.others]
     strip = report.strip()
     if strip is not None:
-        sections.append(Section("Examples", pictures=[strip]))
+        sections.append(Section("Examples", figures=[strip]))
     calibration = _calibration(report)
     if calibration:
-        sections.append(Section("Calibration", pictures=calibration))
+        sections.append(Section("Calibration", figures=calibration))
     return [*sections, _protocol(report)]
 
 
@@ -102,21 +102,21 @@ def _comparison(report: Report, other: OtherRun) -> Section:
     columns = ["figure", model, other.name, "difference, points", "95 % interval", ""]
     differing = protocol_differences(report.protocol, other.protocol)
     text = (
-        f"The difference is {other.name} minus {model}. An interval is one over the same pictures: "
-        "there is none where the two saw others, or where the figure is no mean over pictures."
+        f"The difference is {other.name} minus {model}. An interval is one over the same images: "
+        "there is none where the two saw others, or where the figure is no mean over images."
     )
     if differing:
         text += f"\n\nThe two were not evaluated alike: {'; '.join(differing)}."
-    pictures = []
+    images = []
     if report.kind.sets != "dense":
         by_corruption = corruption_differences(own.records, other.records, report.collection)
-        pictures = [difference_bars(by_corruption, other.name)] if by_corruption else []
+        images = [difference_bars(by_corruption, other.name)] if by_corruption else []
     table = Table(columns, rows, report.subset)
-    return Section(f"Compared with {other.name}", text, [table], pictures)
+    return Section(f"Compared with {other.name}", text, [table], images)
 
 
-def _calibration(report: Report) -> list[Picture]:
-    pictures = []
+def _calibration(report: Report) -> list[ReportFigure]:
+    images = []
     for model, evaluation in report.evaluations.items():
         corrupted = [
             r for r in measured(report, evaluation.records) if r.cell.corruption in CORRUPTIONS
@@ -126,16 +126,16 @@ def _calibration(report: Report) -> list[Picture]:
         for title, records in groups.items():
             outcomes = [r.outcomes[ALL] for r in records if len(r.outcomes.get(ALL, ()))]
             if outcomes:
-                picture = reliability_picture(joined(outcomes).calibration)
-                pictures.append(
+                image = reliability_figure(joined(outcomes).calibration)
+                images.append(
                     replace(
-                        picture,
+                        image,
                         name=f"reliability_{title}",
-                        alt=f"Reliability of {model}, {title} pictures",
-                        caption=f"{model}, {title} pictures. {picture.caption}",
+                        alt=f"Reliability of {model}, {title} images",
+                        caption=f"{model}, {title} images. {image.caption}",
                     )
                 )
-    return pictures
+    return images
 
 
 def _protocol(report: Report) -> Section:
@@ -151,7 +151,7 @@ def _protocol(report: Report) -> Section:
     if notes:
         tables.append(Table(["set", "falls short"], [[k, v] for k, v in notes.items()]))
     text = (
-        "Intervals are bootstraps over the pictures (1,000 draws): they do not contain the spread "
+        "Intervals are bootstraps over the images (1,000 draws): they do not contain the spread "
         "over training seeds."
     )
     return Section("Protocol", text, tables)

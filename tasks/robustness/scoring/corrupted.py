@@ -1,4 +1,4 @@
-"""Figures over cells of corrupted pictures."""
+"""Figures over cells of corrupted images."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def corruptions(records: Records, collection: str = IMAGENET_C, suffix: str = ""
 
 
 def corrupted_classes(records: Records, imagenet: bool = False) -> Named:
-    """Figures of a classifier on pictures corrupted on the fly, which are not ImageNet-C.
+    """Figures of a classifier on images corrupted on the fly, which are not ImageNet-C.
 
     Args:
         records: finished cells.
@@ -127,7 +127,7 @@ def complete_corruptions(records: Records, collection: str) -> set[str]:
 
 
 def _of(records: Records, collection: str) -> dict[tuple[str, int], CellRecord]:
-    """The cells of a collection of which a picture was scored."""
+    """The cells of a collection of which an image was scored."""
     return {
         (cell.corruption, cell.severity): record
         for cell, record in records.items()

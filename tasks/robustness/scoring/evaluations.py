@@ -31,7 +31,7 @@ WHOLE = {
 
 
 def clean(records: Records) -> Named:
-    """Top-1, calibration error and confidence on the clean pictures."""
+    """Top-1, calibration error and confidence on the clean images."""
     yield from _whole(records, CLEAN, "clean")
 
 

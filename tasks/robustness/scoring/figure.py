@@ -44,6 +44,6 @@ def joined_remarks(*parts: str) -> str:
 
 
 def scored_cell(records: Records, collection: str) -> CellRecord | None:
-    """The one cell of a collection, if a picture of it was scored."""
+    """The one cell of a collection, if an image of it was scored."""
     record = records.get(Cell(collection))
     return record if record is not None and record.images else None

@@ -15,7 +15,7 @@ from tasks.robustness.scoring.evaluations import clean, published_sets
 from tasks.robustness.scoring.figure import Figure
 
 NOT_IMAGENET_C = (
-    "The pictures were corrupted by this program. That is not ImageNet-C, whose files are fixed: "
+    "The images were corrupted by this program. That is not ImageNet-C, whose files are fixed: "
     "do not set these figures beside published ones."
 )
 NAMES = {
@@ -45,7 +45,7 @@ class Kind:
     """What is evaluated.
 
     Args:
-        sets: `published` ones, or a dataset under corruptions, its pictures with one class each
+        sets: `published` ones, or a dataset under corruptions, its images with one class each
             (`classes`) or scored by their task (`dense`).
         measures: of a dense task, such as ``miou``.
         imagenet: the classes are ImageNet's thousand.

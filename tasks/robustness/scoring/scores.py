@@ -36,12 +36,12 @@ class CellScore(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelSpaces:
-    """How the classes of a model and those of the pictures belong together.
+    """How the classes of a model and those of the images belong together.
 
     Args:
-        outputs: for every output of the model its number among the classes of the pictures; None:
+        outputs: for every output of the model its number among the classes of the images; None:
             they are the same.
-        count: number of classes of the pictures; without `outputs` it is not needed.
+        count: number of classes of the images; without `outputs` it is not needed.
         subsets: sets of which only some classes are used, by the collection that needs them.
     """
 
@@ -50,7 +50,7 @@ class LabelSpaces:
     subsets: Mapping[str, ClassSubset] = field(default_factory=dict)
 
     def expanded(self, logits: Tensor) -> Tensor:
-        """Logits (N, classes of the pictures); minus infinity for one that the model has not."""
+        """Logits (N, classes of the images); minus infinity for one that the model has not."""
         if self.outputs is None:
             return logits
         wide = logits.new_full((len(logits), self.count), float("-inf"))

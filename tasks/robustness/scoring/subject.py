@@ -29,7 +29,7 @@ class Subject:
 
 
 def score_of(subject: Subject, data: TaskData) -> ClassifierScore | TaskScore:
-    """What scores a model on the pictures of some data."""
+    """What scores a model on the images of some data."""
     if not isinstance(subject.task, Classifier):
         return TaskScore(subject.task)
     if not isinstance(data, ImageNetSets):

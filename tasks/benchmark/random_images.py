@@ -1,4 +1,4 @@
-"""Random pictures in the form in which each task takes them, in place of a dataset."""
+"""Random images in the form in which each task takes them, in place of a dataset."""
 
 from math import ceil
 from typing import Any
@@ -11,13 +11,13 @@ from tasks.engine.task import Batch
 from tasks.reporting.palette import Palette, generic_palette
 
 OBJECTS = 7
-"""Objects of a picture to be detected, about as many as COCO's pictures have on average."""
+"""Objects of an image to be detected, about as many as COCO's images have on average."""
 PADDED_TO = 32
 """Sides of detection's batches are multiples of this."""
 
 
 class Normalisation:
-    """Mean and deviation of the pictures, ImageNet's, per channel (RGB), of values in 0..1.
+    """Mean and deviation of the images, ImageNet's, per channel (RGB), of values in 0..1.
 
     Nothing is erased from them.
     """
@@ -27,7 +27,7 @@ class Normalisation:
     erase = 0.0
 
 
-class RandomPictures(TaskData):
+class RandomImages(TaskData):
     """Names classes and says how pixels are normalised: all that building a task asks of data.
 
     Args:
@@ -38,7 +38,7 @@ class RandomPictures(TaskData):
     recipe = Normalisation()
 
     def __init__(self, classes: int, masks: bool) -> None:
-        super().__init__("random pictures", Loading(batch_size=1, workers=0))
+        super().__init__("random images", Loading(batch_size=1, workers=0))
         self.class_names = tuple(f"class {i}" for i in range(classes))
         self.masks = masks
 
@@ -58,21 +58,21 @@ def inference_input(
 
 
 def training_batch(
-    task: str, batch_size: int, size: int, data: RandomPictures, draw: torch.Generator
+    task: str, batch_size: int, size: int, data: RandomImages, draw: torch.Generator
 ) -> Batch:
     """A batch as the task's own collation makes it from the samples of training."""
     batch = _BATCHES[task](batch_size, size, data, draw)
     return {**batch, "unreadable": []}
 
 
-def _labelled(count: int, size: int, data: RandomPictures, draw: torch.Generator) -> Batch:
+def _labelled(count: int, size: int, data: RandomImages, draw: torch.Generator) -> Batch:
     return {
         "image": _bytes(count, size, draw),
         "label": torch.randint(len(data.class_names), (count,), generator=draw),
     }
 
 
-def _masked(count: int, size: int, data: RandomPictures, draw: torch.Generator) -> Batch:
+def _masked(count: int, size: int, data: RandomImages, draw: torch.Generator) -> Batch:
     labels = torch.randint(len(data.class_names), (count, size, size), generator=draw)
     return {
         "image": _bytes(count, size, draw),
@@ -81,7 +81,7 @@ def _masked(count: int, size: int, data: RandomPictures, draw: torch.Generator) 
     }
 
 
-def _with_objects(count: int, size: int, data: RandomPictures, draw: torch.Generator) -> Batch:
+def _with_objects(count: int, size: int, data: RandomImages, draw: torch.Generator) -> Batch:
     side = PADDED_TO * ceil(size / PADDED_TO)
     corners = torch.rand(count, OBJECTS, 2, 2, generator=draw).sort(2).values
     corners[:, :, 1] = (corners[:, :, 1] + 0.05).clamp(max=1)

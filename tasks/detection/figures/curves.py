@@ -11,7 +11,7 @@ from tasks.detection.scoring.coco import CocoFigures
 from tasks.detection.scoring.figures import Figures
 from tasks.detection.scoring.mistakes import KINDS, Mistakes
 from tasks.reporting.drawing import COLOURS, bars, best_and_worst, new_figure, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 
 MOST_CURVES = 20
 """Up to so many classes, each has its own curve."""
@@ -20,7 +20,7 @@ _CLASS_CURVE = "#c3cad4"
 
 
 @styled
-def precision_recall_picture(figures: CocoFigures, names: Sequence[str], kind: str) -> Picture:
+def precision_recall_figure(figures: CocoFigures, names: Sequence[str], kind: str) -> ReportFigure:
     """Precision over recall: mean curves at several IoU, and pale ones of single classes.
 
     Args:
@@ -45,7 +45,7 @@ def precision_recall_picture(figures: CocoFigures, names: Sequence[str], kind: s
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"Precision and recall of {KIND_NAMES[kind]}")
     alt = f"Precision over recall of {KIND_NAMES[kind]}"
-    return Picture(f"precision_recall_{kind}", figure, alt, caption)
+    return ReportFigure(f"precision_recall_{kind}", figure, alt, caption)
 
 
 def _draw_means(
@@ -61,7 +61,7 @@ def _draw_means(
 
 
 @styled
-def class_ap_picture(figures: Figures, names: Sequence[str]) -> Picture:
+def class_ap_figure(figures: Figures, names: Sequence[str]) -> ReportFigure:
     """Bars of the AP of each class, best first; boxes and masks side by side.
 
     Args:
@@ -81,14 +81,14 @@ def class_ap_picture(figures: Figures, names: Sequence[str]) -> Picture:
     for number in axes[0, 0].texts:  # the lines may run behind them
         number.set_path_effects([withStroke(linewidth=2, foreground="white")])
     axes[0, 0].set_xlabel("average precision")
-    return Picture("class_ap", figure, "Average precision of each class", caption)
+    return ReportFigure("class_ap", figure, "Average precision of each class", caption)
 
 
 @styled
-def mistakes_picture(mistakes: Mistakes) -> Picture:
+def mistakes_figure(mistakes: Mistakes) -> ReportFigure:
     """Bars of what each kind of mistake costs."""
     figure, axes = new_figure(1, 1, 5.2, 2.4)
     gains = [100 * mistakes.gains[kind] for kind in KINDS]
     bars(axes[0, 0], list(KINDS), {"gain": gains}, numbers="{:.1f}")
     axes[0, 0].set_xlabel("points of AP50 gained if only this were mended")
-    return Picture("mistakes", figure, "What each kind of mistake costs")
+    return ReportFigure("mistakes", figure, "What each kind of mistake costs")

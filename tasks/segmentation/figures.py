@@ -1,4 +1,4 @@
-"""Pictures and tables of a segmentation's test."""
+"""Images and tables of a segmentation's test."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from tasks.reporting.drawing import (
     short,
     styled,
 )
-from tasks.reporting.page import Picture, Table
+from tasks.reporting.page import ReportFigure, Table
 from tasks.segmentation.examples import Example
 from tasks.segmentation.model import IGNORED
 
@@ -27,7 +27,7 @@ _LEGEND_COLUMNS = 6
 
 
 @styled
-def iou_picture(iou: NDArray[np.float64], names: Sequence[str]) -> Picture:
+def iou_figure(iou: NDArray[np.float64], names: Sequence[str]) -> ReportFigure:
     """Bars of the intersection over union of each class, best first.
 
     Args:
@@ -41,7 +41,7 @@ def iou_picture(iou: NDArray[np.float64], names: Sequence[str]) -> Picture:
     bars(axes[0, 0], [names[i] for i in order], series, numbers="{:.1%}")
     axes[0, 0].axvline(float(np.nanmean(iou)), color=INK, linestyle="--", linewidth=0.9)
     axes[0, 0].set_xlabel("intersection over union")
-    return Picture("iou", figure, "Intersection over union of each class", caption)
+    return ReportFigure("iou", figure, "Intersection over union of each class", caption)
 
 
 def class_table(
@@ -65,9 +65,9 @@ def class_table(
 
 
 @styled
-def examples_picture(
+def examples_figure(
     examples: Sequence[Example], palette: NDArray[np.uint8], names: Sequence[str]
-) -> Picture:
+) -> ReportFigure:
     """A row per image: the image, truth and prediction over it, and where they differ.
 
     Args:
@@ -97,7 +97,7 @@ def examples_picture(
         "The first images of the split, then the ones with the largest share of wrong pixels. "
         "Orange: labelled wrong; pixels of no class do not count."
     )
-    return Picture("examples", figure, "Images, truth, predictions and errors", caption)
+    return ReportFigure("examples", figure, "Images, truth, predictions and errors", caption)
 
 
 def coloured(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:

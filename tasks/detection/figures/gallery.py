@@ -1,4 +1,4 @@
-"""A picture of images in pairs: their true objects, and what was found."""
+"""An image of images in pairs: their true objects, and what was found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Example, Objects
-from tasks.detection.pictures.labels import Box, place_labels
+from tasks.detection.figures.examples import NEITHER, RIGHT, WRONG, Example, Objects
+from tasks.detection.figures.labels import Box, place_labels
 from tasks.detection.scoring.mistakes import COUNTED_FROM
 from tasks.reporting.drawing import INK, SOFT, inch_canvas, short, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.reporting.palette import Palette
 from tasks.reporting.texts import text_width
 
@@ -47,9 +47,9 @@ class _Look:
 
 
 @styled
-def examples_picture(
+def examples_figure(
     examples: Sequence[Example], palette: Palette, names: Sequence[str]
-) -> Picture:
+) -> ReportFigure:
     """Two images per row, each with its true objects and, at the right, the detections.
 
     Args:
@@ -78,7 +78,7 @@ def examples_picture(
         "mistakes: objects that were missed, and detections that overlap no free object of their "
         "class by an IoU of 0.5. Labels without room are left out."
     )
-    return Picture("examples", figure, "Images with true and detected objects", caption)
+    return ReportFigure("examples", figure, "Images with true and detected objects", caption)
 
 
 def _aspect(example: Example) -> float:

@@ -1,4 +1,4 @@
-"""The pictures of a robustness report: cells, curves, bars and strips, with gaps and odd names."""
+"""The images of a robustness report: cells, curves, bars and strips, with gaps and odd names."""
 
 import math
 
@@ -7,15 +7,15 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from tasks.reporting.drawing import COLOURS, DPI, new_figure
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.reporting.texts import fitted, text_width
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, GROUPS, SEVERITIES
-from tasks.robustness.pictures import baseline_bars as bars_module
-from tasks.robustness.pictures import heatmap, severity_curves, strip
-from tasks.robustness.pictures.baseline_bars import BASELINE, baseline_bars, difference_bars
-from tasks.robustness.pictures.heatmap import severity_heat_map
-from tasks.robustness.pictures.strip import Shown, strip_picture
-from tasks.robustness.pictures.values import by_severity, group_spans, has_figure
+from tasks.robustness.figures import baseline_bars as bars_module
+from tasks.robustness.figures import heatmap, severity_curves, strip
+from tasks.robustness.figures.baseline_bars import BASELINE, baseline_bars, difference_bars
+from tasks.robustness.figures.heatmap import severity_heat_map
+from tasks.robustness.figures.strip import Shown, strip_figure
+from tasks.robustness.figures.values import by_severity, group_spans, has_figure
 from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA
 
 ODD = "$odd_{$ \u043c name " + "long " * 20
@@ -39,10 +39,10 @@ def drawn(monkeypatch):
 
     def keep(name, figure, alt, caption=""):
         figures.append(figure)
-        return Picture(name, figure, alt, caption)
+        return ReportFigure(name, figure, alt, caption)
 
     for module in (heatmap, severity_curves, bars_module, strip):
-        monkeypatch.setattr(module, "Picture", keep)
+        monkeypatch.setattr(module, "ReportFigure", keep)
     return figures
 
 
@@ -69,7 +69,7 @@ def test_missing_cells_are_nan_and_groups_are_stretches():
 
 
 def test_heat_map_has_numbers_means_and_groups(drawn):
-    picture = severity_heat_map(values_of(), CORRUPTIONS, "error", "a model")
+    image = severity_heat_map(values_of(), CORRUPTIONS, "error", "a model")
     (axes,) = drawn[0].axes
     texts = texts_of(axes)
     assert texts[:6] == ["30.0", "40.0", "50.0", "60.0", "70.0", "50.0"]
@@ -77,20 +77,20 @@ def test_heat_map_has_numbers_means_and_groups(drawn):
     assert axes.get_yticklabels()[-1].get_text() == "jpeg compression"
     assert [label.get_text() for label in axes.get_xticklabels()] == [*"12345", "mean"]
     assert drawn[0].get_suptitle() == "error in %: a model"
-    assert "Grey" not in picture.caption
-    assert picture.name == "severity_heat_map"
+    assert "Grey" not in image.caption
+    assert image.name == "severity_heat_map"
 
 
 def test_a_missing_cell_is_grey_and_so_is_its_mean(drawn):
     values = {**values_of(["fog", "snow"], without=[("fog", 3)]), ("snow", 5): math.nan}
-    picture = severity_heat_map(values, ["snow", "fog"], "error", ODD)
+    image = severity_heat_map(values, ["snow", "fog"], "error", ODD)
     (image,) = drawn[0].axes[0].images
     colours = image.to_rgba(image.get_array())
     grey = np.isclose(colours, GREY, atol=1e-3).all(-1)
     assert np.argwhere(grey).tolist() == [[0, 4], [0, 5], [1, 2], [1, 5]]
     assert len(texts_of(drawn[0].axes[0])) == 8 + 1  # numbers and one group
-    assert "Grey cells" in picture.caption
-    assert picture.size[0] == pytest.approx(5.8 * DPI, abs=1)
+    assert "Grey cells" in image.caption
+    assert image.size[0] == pytest.approx(5.8 * DPI, abs=1)
 
 
 @pytest.mark.parametrize("worse", ["high", "low"])
@@ -121,7 +121,7 @@ def test_heat_maps_of_any_height_are_drawn_with_and_without_figures(corruptions,
 
 def test_curves_of_one_model_name_each_corruption_and_begin_at_the_clean_figure(drawn):
     values = values_of(without=[("fog", 3)])
-    picture = severity_curves.severity_curves({"model": values}, {"model": 0.1}, "error")
+    image = severity_curves.severity_curves({"model": values}, {"model": 0.1}, "error")
     panels = drawn[0].axes
     assert [axes.get_title(loc="left") for axes in panels] == list(GROUPS)
     assert [texts_of(axes) for axes in panels] == [
@@ -131,7 +131,7 @@ def test_curves_of_one_model_name_each_corruption_and_begin_at_the_clean_figure(
     gap = np.isnan(panels[2].lines[2].get_ydata())
     assert gap.tolist() == [False, False, False, True, False, False]
     assert not drawn[0].legends
-    assert "clean" in picture.caption
+    assert "clean" in image.caption
     assert len({axes.get_ylim() for axes in panels}) == 1
 
 
@@ -141,22 +141,22 @@ def test_curves_of_several_models_are_means_where_all_corruptions_are_there(draw
         "two": values_of(base=0.3, without=[("snow", 5)]),
         ODD: values_of(base=0.1, without=[("zoom_blur", level) for level in SEVERITIES]),
     }
-    picture = severity_curves.severity_curves(models, {"one": 0.1, "two": 0.2}, "error")
+    image = severity_curves.severity_curves(models, {"one": 0.1, "two": 0.2}, "error")
     noise, blur, weather, _ = drawn[0].axes
     assert noise.lines[0].get_ydata() == pytest.approx([10, 31, 41, 51, 61, 71])
     assert np.isnan(noise.lines[2].get_ydata()).tolist() == [True, *[False] * 5]
     assert np.isnan(blur.lines[2].get_ydata()).all()
     assert np.isnan(weather.lines[1].get_ydata()).tolist() == [*[False] * 5, True]
     assert legend_of(drawn[0])[:2] == ["one", "two"]
-    assert "begin" not in picture.caption  # of one model it is unknown
+    assert "begin" not in image.caption  # of one model it is unknown
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_the_extra_corruptions_have_a_panel_only_if_they_are_there(drawn, count):
     for corruptions in (CORRUPTIONS, (*CORRUPTIONS, "spatter")):
         models = {f"model {i}": values_of(corruptions, 0.01 * i) for i in range(count)}
-        picture = severity_curves.severity_curves(models, {}, "error")
-        assert max(picture.size) < 1700
+        image = severity_curves.severity_curves(models, {}, "error")
+        assert max(image.size) < 1700
     titles = [[axes.get_title(loc="left") for axes in figure.axes] for figure in drawn]
     assert titles == [list(GROUPS), [*GROUPS, "extra: 1 of 4", ""]]
     styles = {(x.get_color(), x.get_linestyle()) for x in drawn[0].axes[0].lines}
@@ -187,7 +187,7 @@ def lengths(container):
 def test_bars_stand_beside_alexnet_with_the_known_intervals(drawn):
     errors = {"model": {"fog": 0.5, "snow": 0.4, "spatter": math.nan}}
     intervals = {"model": {"fog": (0.45, 0.55)}}
-    picture = baseline_bars(errors, intervals, ALEXNET)
+    image = baseline_bars(errors, intervals, ALEXNET)
     (axes,) = drawn[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["snow", "fog"]
     baseline, model, interval = axes.containers
@@ -196,7 +196,7 @@ def test_bars_stand_beside_alexnet_with_the_known_intervals(drawn):
     assert interval.has_xerr
     assert model[0].get_facecolor() == to_rgba(COLOURS[0])
     assert legend_of(drawn[0]) == [BASELINE, "model"]
-    assert "intervals" in picture.caption
+    assert "intervals" in image.caption
     assert "intervals" not in baseline_bars(errors, {}, ALEXNET).caption
 
 
@@ -205,9 +205,9 @@ def test_bars_stand_beside_alexnet_with_the_known_intervals(drawn):
 def test_bars_are_drawn_for_any_number_of_models(drawn, baseline, count):
     errors = {f"{i} {ODD}": dict.fromkeys((*CORRUPTIONS, *EXTRA), 0.3) for i in range(count)}
     errors[f"0 {ODD}"].pop("fog")
-    picture = baseline_bars(errors, {}, baseline)
-    assert picture.size[0] == 1120
-    assert picture.size[1] < 4000
+    image = baseline_bars(errors, {}, baseline)
+    assert image.size[0] == 1120
+    assert image.size[1] < 4000
     numbered = count + (baseline is not None) <= 4
     assert bool(texts_of(drawn[0].axes[0])) == numbered
     assert len(legend_of(drawn[0])) == count + (baseline is not None)
@@ -222,7 +222,7 @@ def test_differences_are_coloured_by_what_their_interval_says(drawn):
         "pixelate": (0.01, math.nan, math.nan),
         "frost": (math.nan, math.nan, math.nan),
     }
-    picture = difference_bars(differences, "other")
+    image = difference_bars(differences, "other")
     (axes,) = drawn[0].axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["snow", "fog", "contrast", "pixelate"]
@@ -237,7 +237,7 @@ def test_differences_are_coloured_by_what_their_interval_says(drawn):
         "+1.00",
     ]
     assert legend_of(drawn[0])[-1] == "no interval"
-    assert "Left of zero other errs less" in picture.caption
+    assert "Left of zero other errs less" in image.caption
 
 
 def test_differences_without_gaps_need_no_remark_on_intervals(drawn):
@@ -260,14 +260,14 @@ def panel(height=30, width=40, caption="cat 93%", wrong=False):
     ("count", "columns"), [(1, 2), (2, 2), (7, 7), (8, 4), (16, 6), (20, 7), (21, 7)]
 )
 def test_panels_stand_in_lines_of_about_equal_length(count, columns):
-    width, height = strip_picture([[panel()] * count], [""]).size
+    width, height = strip_figure([[panel()] * count], [""]).size
     assert width == pytest.approx(DPI * (columns * 1.5 - 0.1 + 0.16), abs=1)
     assert height < 900
 
 
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (2000, 1500), (8, 2000), (2000, 8)])
-def test_pictures_of_any_size_fill_their_panel_and_keep_their_shape(drawn, size):
-    strip_picture([[panel(*size)]], [ODD])
+def test_images_of_any_size_fill_their_panel_and_keep_their_shape(drawn, size):
+    strip_figure([[panel(*size)]], [ODD])
     (image,) = drawn[0].axes[0].images
     left, right, low, high = image.get_extent()
     room = strip._PANEL / np.clip(size[1] / size[0], strip._STEEPEST, strip._FLATTEST)
@@ -281,7 +281,7 @@ def test_pictures_of_any_size_fill_their_panel_and_keep_their_shape(drawn, size)
 
 def test_wrong_predictions_are_marked_and_long_names_keep_their_confidence(drawn):
     row = [panel(), panel(caption="dog 7%", wrong=True), panel(caption=f"{ODD} 88%", wrong=True)]
-    picture = strip_picture([row, row[:1]], [f"truth: {ODD}", ""], "All at severity 3.")
+    image = strip_figure([row, row[:1]], [f"truth: {ODD}", ""], "All at severity 3.")
     (axes,) = drawn[0].axes
     truth, _, right, _, wrong, _, long, *_ = axes.texts
     assert right.get_text() == "cat 93%"
@@ -291,7 +291,7 @@ def test_wrong_predictions_are_marked_and_long_names_keep_their_confidence(drawn
     assert long.get_text().endswith("… 88%")
     assert truth.get_text().endswith("…")
     assert len(axes.patches) == 4 + 2  # a ground each, a frame around the wrong ones
-    assert picture.caption.startswith("All at severity 3. A wrong prediction is orange")
+    assert image.caption.startswith("All at severity 3. A wrong prediction is orange")
 
 
 @pytest.mark.parametrize("text", ["short", ODD, "W" * 300, "\u4e2d" * 90, f"{'W' * 90} 12%", " "])

@@ -1,4 +1,4 @@
-"""Where the labels of boxes find room in a picture."""
+"""Where the labels of boxes find room in an image."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

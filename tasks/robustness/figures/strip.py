@@ -1,4 +1,4 @@
-"""A strip of pictures, such as one under every corruption, with what was predicted of each."""
+"""A strip of images, such as one under every corruption, with what was predicted of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tasks.reporting.drawing import COLOURS, DPI, INK, SOFT, inch_canvas, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.reporting.texts import fitted
 
 # All lengths are in inches.
@@ -18,9 +18,9 @@ _PANEL, _GAP, _MARGIN = 1.4, 0.1, 0.08
 _NAME, _TITLE, _CAPTION = 0.26, 0.17, 0.26
 _FONT, _NAME_FONT = 7.5, 9.0
 _FLATTEST, _STEEPEST = 2.2, 0.6
-"""Width over height within which panels fit their pictures; others stand in the middle of one."""
+"""Width over height within which panels fit their images; others stand in the middle of one."""
 _LEAST_WIDE = 2
-"""Panels that find room in any picture, so that the names of rows do."""
+"""Panels that find room in any image, so that the names of rows do."""
 _EMPTY, _WRONG = "#eef1f5", COLOURS[1]
 _REMARK = "A wrong prediction is orange, with a cross before it."
 
@@ -43,16 +43,16 @@ class Shown:
 
 
 @styled
-def strip_picture(
+def strip_figure(
     rows: Sequence[Sequence[Shown]],
     row_names: Sequence[str],
     caption: str = "",
     most_per_line: int = 7,
-) -> Picture:
+) -> ReportFigure:
     """Panels in lines of about equal length; texts are cut to the width of their panel.
 
     Args:
-        rows: at least one, each of at least one panel, such as one picture under all corruptions.
+        rows: at least one, each of at least one panel, such as one image under all corruptions.
         row_names: stand above the lines of each row, such as the truth; empty for none.
         caption: of the whole, before the sentence that says how mistakes are marked.
         most_per_line: panels side by side.
@@ -71,7 +71,7 @@ def strip_picture(
         _draw_row(canvas, row, title, top, columns)
         top += block
     text = f"{caption} {_REMARK}".strip()
-    return Picture("strip", figure, "Pictures with predictions", text)
+    return ReportFigure("strip", figure, "Images with predictions", text)
 
 
 def _line_height(row: Sequence[Shown]) -> float:
@@ -79,7 +79,7 @@ def _line_height(row: Sequence[Shown]) -> float:
 
 
 def _panel_height(row: Sequence[Shown]) -> float:
-    """Such that the most usual picture of a row fills its panel, unless very flat or steep."""
+    """Such that the most usual image of a row fills its panel, unless very flat or steep."""
     aspects = [shown.pixels.shape[1] / shown.pixels.shape[0] for shown in row]
     return _PANEL / min(max(float(np.median(aspects)), _STEEPEST), _FLATTEST)
 
@@ -109,7 +109,7 @@ def _draw_text(canvas: Axes, text: str, x: float, y: float, colour: str) -> None
 
 
 def _draw_panel(canvas: Axes, shown: Shown, left: float, top: float, height: float) -> None:
-    """The picture in the middle of its panel, framed if the prediction is wrong."""
+    """The image in the middle of its panel, framed if the prediction is wrong."""
     pixels, across, down = _scaled(shown.pixels, height)
     x, y = left + (_PANEL - across) / 2, top + (height - down) / 2
     canvas.add_patch(Rectangle((left, top), _PANEL, height, facecolor=_EMPTY, zorder=1))
@@ -127,7 +127,7 @@ def _draw_panel(canvas: Axes, shown: Shown, left: float, top: float, height: flo
 
 
 def _scaled(pixels: NDArray[np.uint8], height: float) -> tuple[NDArray[np.uint8], float, float]:
-    """The picture, reduced if it has more pixels than fit, and its width and height in inches."""
+    """The image, reduced if it has more pixels than fit, and its width and height in inches."""
     rows, columns = pixels.shape[:2]
     scale = min(_PANEL / columns, height / rows)
     across, down = columns * scale, rows * scale

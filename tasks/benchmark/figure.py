@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from tasks.benchmark.cases import Measurement
 from tasks.reporting.drawing import bars, new_figure, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 
 _NO_FIGURE = math.nan
 
 
 @styled
-def throughput_picture(measurements: Sequence[Measurement]) -> Picture:
+def throughput_figure(measurements: Sequence[Measurement]) -> ReportFigure:
     """A panel per pass and batch size, a bar per model and variant, with quartiles."""
     labels = list(dict.fromkeys(m.case.label for m in measurements))
     passes = list(dict.fromkeys(m.case.kind for m in measurements))
@@ -31,7 +31,7 @@ def throughput_picture(measurements: Sequence[Measurement]) -> Picture:
             # the variant below its model, in full; further panels of a row have no names
             names = [label.replace(" ", "\n") for label in labels]
             axes.set_yticks(range(len(labels)), names if size == sizes[0] else [""] * len(labels))
-    return Picture(
+    return ReportFigure(
         "throughput",
         figure,
         "Images per second of every model, pass and batch size",

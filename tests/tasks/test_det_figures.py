@@ -1,4 +1,4 @@
-"""The images kept of a detector's test, where labels go, and the pictures of the report."""
+"""The images kept of a detector's test, where labels go, and the images of the report."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import torch
 from matplotlib.textpath import TextPath
 from pycocotools import mask as coco_mask
 
-from tasks.detection.pictures import gallery
-from tasks.detection.pictures.curves import class_ap_picture, precision_recall_picture
-from tasks.detection.pictures.examples import NEITHER, RIGHT, WRONG, Examples, judged
-from tasks.detection.pictures.gallery import examples_picture
-from tasks.detection.pictures.labels import place_labels
-from tasks.detection.pictures.overlay import drawn_over
+from tasks.detection.figures import gallery
+from tasks.detection.figures.curves import class_ap_figure, precision_recall_figure
+from tasks.detection.figures.examples import NEITHER, RIGHT, WRONG, Examples, judged
+from tasks.detection.figures.gallery import examples_figure
+from tasks.detection.figures.labels import place_labels
+from tasks.detection.figures.overlay import drawn_over
 from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import CocoFigures
@@ -149,9 +149,9 @@ def test_examples_are_drawn_with_odd_names_crowds_and_without_anything(count, ma
     many = found_of(*[(OTHER, i % 3, 0.9 - i / 100) for i in range(50)], masks=masks)
     pairs = [(full, many), (full, found_of(masks=masks)), (truth_of(masks=masks), many)]
     examples = kept(*pairs, (truth_of(masks=masks), found_of(masks=masks)), *pairs)[:count]
-    picture = examples_picture(examples, PALETTE, NAMES)
-    assert picture.png.startswith(b"\x89PNG")
-    assert picture.size[0] == 1664
+    image = examples_figure(examples, PALETTE, NAMES)
+    assert image.png.startswith(b"\x89PNG")
+    assert image.size[0] == 1664
     assert all(len(e.found.labels) <= 60 for e in examples)
 
 
@@ -162,8 +162,8 @@ def test_small_flat_and_steep_images_are_drawn_large(size):
     examples = Examples()
     truth, found = truth_of((box, 0), size=size), found_of((box, 0, 0.9), size=size)
     examples.add(0, lambda: blank(*size), truth, found)
-    picture = examples_picture(examples.kept, PALETTE, NAMES)
-    assert 100 < picture.size[1] < 700
+    image = examples_figure(examples.kept, PALETTE, NAMES)
+    assert 100 < image.size[1] < 700
 
 
 def figures_of(classes):
@@ -178,12 +178,12 @@ def figures_of(classes):
 def test_curves_and_bars_are_drawn_for_any_number_of_classes(classes):
     figures = figures_of(classes)
     names = (NAMES * classes)[:classes]
-    curves = precision_recall_picture(figures, names, "mask")
+    curves = precision_recall_figure(figures, names, "mask")
     assert curves.size[0] == 832
     assert ("pale" in curves.caption) == (classes == 3)
-    picture = class_ap_picture({"box": figures, "mask": figures}, names)
-    assert 100 < picture.size[1] < 2800
-    assert ("20 best" in picture.caption) == (classes > MOST_BARS)
+    image = class_ap_figure({"box": figures, "mask": figures}, names)
+    assert 100 < image.size[1] < 2800
+    assert ("20 best" in image.caption) == (classes > MOST_BARS)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_report_is_made_of_any_test(masks, objects, detections):
     assert table.rows[0][1] == (("50.0" if detections else "0.0") if objects else "-")
     (classes,) = sections["Per class"].tables
     assert classes.rows[1] == [NAMES[1], *["-"] * (len(classes.columns) - 1)]
-    assert all(p.png.startswith(b"\x89PNG") for s in sections.values() for p in s.pictures)
+    assert all(p.png.startswith(b"\x89PNG") for s in sections.values() for p in s.images)
 
 
 @pytest.mark.parametrize("side", [64, 320, 520, 700, 1300])

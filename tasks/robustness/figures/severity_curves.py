@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tasks.reporting.drawing import COLOURS, SOFT, bare, new_figure, short, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import EXTRA, GROUPS, SEVERITIES
-from tasks.robustness.pictures.values import (
+from tasks.robustness.figures.values import (
     EXTRA_GROUP,
     Values,
     by_severity,
@@ -32,7 +32,7 @@ _LABEL_GAP = 0.075
 @styled
 def severity_curves(
     series: Mapping[str, Values], clean: Mapping[str, float], measure: str
-) -> Picture:
+) -> ReportFigure:
     """A panel per group of corruptions, with the extra ones if any of them has a figure.
 
     Of a single model there is a line per corruption. Of several there is a line each: the mean over
@@ -40,7 +40,7 @@ def severity_curves(
 
     Args:
         series: figures by model, at least one; where one is missing the line has a gap.
-        clean: figures on clean pictures by model, drawn at severity 0, as far as they are known.
+        clean: figures on clean images by model, drawn at severity 0, as far as they are known.
         measure: what the figures are, such as ``error`` or ``mIoU``.
     """
     groups = _groups(series)
@@ -66,7 +66,7 @@ def severity_curves(
     if len(series) > 1:
         _legend(figure, list(series), free)
     alt = f"{measure} by severity of each group of corruptions"
-    return Picture("severity_curves", figure, alt, _caption(series, clean, measure))
+    return ReportFigure("severity_curves", figure, alt, _caption(series, clean, measure))
 
 
 def _groups(series: Mapping[str, Values]) -> dict[str, tuple[list[str], list[str]]]:
@@ -163,5 +163,5 @@ def _caption(series: Mapping[str, Values], clean: Mapping[str, float], measure: 
             "figures of all of them."
         )
     if all(np.isfinite(clean.get(model, np.nan)) for model in series):
-        caption += " The lines begin at the figure on clean pictures."
+        caption += " The lines begin at the figure on clean images."
     return caption

@@ -1,4 +1,4 @@
-"""Detections drawn over the pixels of an image, for pictures too small for labels."""
+"""Detections drawn over the pixels of an image, for images too small for labels."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tasks.reporting.drawing import COLOURS, INK, LINE, bare, bars, new_figure, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import CORRUPTIONS, EXTRA
-from tasks.robustness.pictures.values import group_spans, spoken
+from tasks.robustness.figures.values import group_spans, spoken
 
 BASELINE = "AlexNet, published"
 _GREY = "#aeb6c2"
@@ -29,7 +29,7 @@ def baseline_bars(
     errors: Mapping[str, Mapping[str, float]],
     intervals: Mapping[str, Mapping[str, tuple[float, float]]],
     baseline: Mapping[str, float] | None,
-) -> Picture:
+) -> ReportFigure:
     """Bars of the mean error under each corruption that any model has a figure of.
 
     Args:
@@ -56,11 +56,13 @@ def baseline_bars(
     caption = "Error under each corruption, the less the better."
     if any(math.isfinite(low) for pairs in ends.values() for low, _ in pairs):
         caption += " Black lines are 95 % intervals."
-    return Picture("baseline_bars", figure, "Errors under each corruption", caption)
+    return ReportFigure("baseline_bars", figure, "Errors under each corruption", caption)
 
 
 @styled
-def difference_bars(differences: Mapping[str, tuple[float, float, float]], label: str) -> Picture:
+def difference_bars(
+    differences: Mapping[str, tuple[float, float, float]], label: str
+) -> ReportFigure:
     """Bars of how much more another run errs than this one under each corruption.
 
     Args:
@@ -85,9 +87,9 @@ def difference_bars(differences: Mapping[str, tuple[float, float, float]], label
     caption = (
         f"Error of {label} minus error of this run, with its 95 % interval, in points. Left of "
         f"zero {label} errs less, right of zero it errs more. If the interval contains zero, the "
-        "difference may be due to the choice of pictures."
+        "difference may be due to the choice of images."
     )
-    return Picture("difference_bars", figure, f"Differences of error to {label}", caption)
+    return ReportFigure("difference_bars", figure, f"Differences of error to {label}", caption)
 
 
 def _ordered(names: set[str]) -> list[str]:

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from tasks.reporting.drawing import INK, SOFT, heat_map, new_figure, styled
-from tasks.reporting.page import Picture
+from tasks.reporting.page import ReportFigure
 from tasks.reporting.texts import fitted
 from tasks.robustness.corruptions import SEVERITIES
-from tasks.robustness.pictures.values import Values, by_severity, group_spans, spoken
+from tasks.robustness.figures.values import Values, by_severity, group_spans, spoken
 
 _WIDTH = 5.8
 _LEAST_SPAN = 10.0
@@ -26,7 +26,7 @@ def severity_heat_map(
     title_of_model: str,
     worse: Literal["high", "low"] = "high",
     limits: tuple[float, float] | None = None,
-) -> Picture:
+) -> ReportFigure:
     """A row per corruption, a column per severity and one of the means; darker is worse.
 
     Args:
@@ -36,7 +36,7 @@ def severity_heat_map(
         title_of_model: what the figures are of.
         worse: `high` for an error, `low` for a performance.
         limits: the least and the largest figure that colours tell apart, 0 to 1, to be shared by
-            pictures that are compared; None: those that occur.
+            images that are compared; None: those that occur.
     """
     levels = by_severity(values, corruptions)
     cells = np.hstack([levels, levels.mean(1, keepdims=True)])
@@ -57,7 +57,7 @@ def severity_heat_map(
     if np.isnan(cells).any():
         caption += " Grey cells have no figure, and no mean is taken over them."
     alt = f"{measure} of {title_of_model} by corruption and severity"
-    return Picture("severity_heat_map", figure, alt, caption)
+    return ReportFigure("severity_heat_map", figure, alt, caption)
 
 
 def _span(cells: NDArray[np.float64]) -> tuple[float, float]:

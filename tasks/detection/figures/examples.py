@@ -22,10 +22,10 @@ _OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Objects:
-    """What is drawn over a picture: its true objects, or the detected ones, best first.
+    """What is drawn over an image: its true objects, or the detected ones, best first.
 
     Args:
-        boxes: (n, 4), float64, x0, y0, x1, y1 in pixels of the picture.
+        boxes: (n, 4), float64, x0, y0, x1, y1 in pixels of the image.
         labels: (n,), int64, index of the class.
         verdicts: (n,), int64: `RIGHT`, `WRONG` (a missed object, a wrong detection) or `NEITHER`.
         scores: (n,), float64, or None for true ones.
@@ -95,7 +95,7 @@ class Examples:
         """
         true, found = judged(truth, detections)
         wrong, mistakes = _error(true.verdicts, found.verdicts)
-        # Without the picture and the masks, which take long and are seldom needed.
+        # Without the image and the masks, which take long and are seldom needed.
         example = Example(index, wrong, mistakes, np.empty((0, 0, 3), np.uint8), true, found)
         if not self._wanted(example):
             return
@@ -159,16 +159,16 @@ def _first(objects: Objects, count: int) -> Objects:
 def _fitted(
     objects: Objects, masks: Sequence[bytes] | None, original: Size, size: tuple[int, ...]
 ) -> Objects:
-    """The objects scaled to a picture of that size, with the masks, of which the first count.
+    """The objects scaled to an image of that size, with the masks, of which the first count.
 
-    What reaches outside the picture is cut off.
+    What reaches outside the image is cut off.
     """
     down, across = size[0] / original[0], size[1] / original[1]
     boxes = objects.boxes * np.array([across, down, across, down])
     boxes = boxes.clip(0, [size[1], size[0], size[1], size[0]])
     if masks is None:
         return replace(objects, boxes=boxes)
-    # the pixels of the original that lie under the centres of the picture's
+    # the pixels of the original that lie under the centres of the image's
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int)
         for new, old in zip(size, original, strict=True)

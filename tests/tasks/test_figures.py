@@ -1,13 +1,13 @@
-"""Pictures and tables of a classifier's test."""
+"""Images and tables of a classifier's test."""
 
 import numpy as np
 import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tasks.classification.pictures import Mistake, class_table, mistakes_picture
+from tasks.classification.figures import Mistake, class_table, mistakes_figure
 from tasks.reporting.calibration import BINS, ConfidenceBins, confidence_bins
-from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_picture
+from tasks.reporting.confusion import MOST_NUMBERED, confused_pairs, confusion_figure
 
 COUNTS = np.array([[8, 2, 0], [5, 5, 0], [0, 0, 0]])
 NAMES = ["$cat_{$", "dog", "\u4e2d"]
@@ -34,17 +34,17 @@ def test_confused_pairs_are_the_most_frequent_mistakes_only():
 def test_confusion_is_drawn_for_any_number_of_classes(classes):
     counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
     counts[-1] = 0
-    picture = confusion_picture(counts, [f"class {i}" for i in range(classes)])
-    assert max(picture.size) < 2800
-    assert "do not occur" in picture.caption
+    image = confusion_figure(counts, [f"class {i}" for i in range(classes)])
+    assert max(image.size) < 2800
+    assert "do not occur" in image.caption
 
 
 @pytest.mark.parametrize("count", [1, 6, 7])
 def test_mistakes_are_shown_with_long_and_odd_names(count):
     pixels = np.zeros((9, 12, 3), np.uint8)
     mistake = Mistake(pixels, "a very long name " * 5, "$odd_{$\n name", 0.93)
-    picture = mistakes_picture([mistake] * count)
-    assert picture.size[0] == pytest.approx(160 * 1.5 * min(6, count), abs=1)
+    image = mistakes_figure([mistake] * count)
+    assert image.size[0] == pytest.approx(160 * 1.5 * min(6, count), abs=1)
 
 
 def test_calibration_error_equals_the_library():

@@ -1,4 +1,4 @@
-"""Figures by corruption and severity, as the pictures take them."""
+"""Figures by corruption and severity, as the images take them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,5 +37,5 @@ def group_spans(corruptions: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def spoken(corruption: str) -> str:
-    """The name of a corruption as it is written in a picture."""
+    """The name of a corruption as it is written in an image."""
     return corruption.replace("_", " ")

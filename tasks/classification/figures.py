@@ -1,4 +1,4 @@
-"""Pictures and tables of a classifier's test."""
+"""Images and tables of a classifier's test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from tasks.reporting.confusion import share_text
 from tasks.reporting.drawing import COLOURS, bare, new_figure, short, styled
-from tasks.reporting.page import Picture, Table
+from tasks.reporting.page import ReportFigure, Table
 
 _MISTAKES_PER_ROW = 6
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One wrong prediction: its picture (uint8, H x W x 3) and names."""
+    """One wrong prediction: its image (uint8, H x W x 3) and names."""
 
     pixels: NDArray[np.uint8]
     truth: str
@@ -40,7 +40,7 @@ def class_table(counts: NDArray[np.int64], names: Sequence[str]) -> Table:
 
 
 @styled
-def mistakes_picture(mistakes: Sequence[Mistake]) -> Picture:
+def mistakes_figure(mistakes: Sequence[Mistake]) -> ReportFigure:
     """The given wrong predictions in a grid, each with its truth, prediction and confidence.
 
     Args:
@@ -56,7 +56,7 @@ def mistakes_picture(mistakes: Sequence[Mistake]) -> Picture:
         place.imshow(mistake.pixels, interpolation="nearest")
         _name(place, mistake)
     caption = "Highest loss first: the truth in black, below it what was predicted and how surely."
-    return Picture("worst", figure, "The worst predictions", caption)
+    return ReportFigure("worst", figure, "The worst predictions", caption)
 
 
 def _name(axes: Axes, mistake: Mistake) -> None:

@@ -1,1 +1,0 @@
-"""What the report shows of robustness: severities, baselines, differences, corrupted pictures."""
