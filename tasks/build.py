@@ -1,8 +1,7 @@
 """The one place where a configuration becomes objects: data, task and trainer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from math import isfinite, nan
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from tasks.engine.accumulation import (
     check_validation_interval,
     drop_incomplete_step,
 )
-from tasks.engine.callbacks import PositionRecorder
-from tasks.engine.checkpoints import best_checkpoint, newest_checkpoint
 from tasks.engine.optimization import Optimization
 from tasks.engine.precision import resolved_precision, with_precision
 from tasks.engine.task import Task
@@ -33,68 +30,18 @@ from tasks.explicit import is_explicit
 _LOADING = [field.name for field in fields(Loading)]
 
 
-@dataclass
-class Job:
-    """Everything that a mode works with.
-
-    Args:
-        task: the model and how it is trained and scored.
-        data: the splits.
-        trainer: runs the loops.
-        checkpoint: what the user gave as `ckpt`.
-        notes: what was set otherwise than by default, in words.
-    """
-
-    task: Task
-    data: TaskData
-    trainer: L.Trainer
-    checkpoint: str | None
-    notes: list[str] = field(default_factory=list)
-
-    def best_scores(self) -> dict[str, float]:
-        """The validation figure of the best checkpoint, by the name of its metric."""
-        _, score = best_checkpoint(self.trainer)
-        if score is None:
-            return {}
-        return {self.task.monitor: score if isfinite(score) else nan}  # undefined at every look
-
-    def to_test(self) -> tuple[str | None, list[str]]:
-        """The checkpoint to test after training, and what has to be said of the choice."""
-        best, _ = best_checkpoint(self.trainer)
-        if best:
-            return best, []
-        last = newest_checkpoint(self.trainer)
-        if last:
-            return last, [
-                "nothing was validated (trainer.limit_val_batches=0): the final weights were tested"
-            ]
-        limits = f"trainer.max_epochs={self.trainer.max_epochs}"
-        if self.trainer.max_steps != -1:
-            limits += f", trainer.max_steps={self.trainer.max_steps}"
-        return self.checkpoint, [f"nothing was left to train within {limits}"]
-
-    @property
-    def initial_positions(self) -> dict[str, Any]:
-        """Positions before training; empty if nothing was trained."""
-        recorders = [c for c in self._callbacks if isinstance(c, PositionRecorder)]
-        return recorders[0].initial
-
-    def load_weights(self, path: str) -> None:
-        """Load a checkpoint's weights into the task (see `Task.load_weights`)."""
-        self.task.load_weights(path)
-
-    @property
-    def _callbacks(self) -> list[Any]:
-        return list(getattr(self.trainer, "callbacks", []))
-
-
 def build_data(
-    config: DictConfig, alteration: Callable[[TaskData], Alteration] | None = None
+    config: DictConfig,
+    training: bool = False,
+    check_splits: bool = True,
+    alteration: Callable[[TaskData], Alteration] | None = None,
 ) -> TaskData:
     """The data of group `dataset`; looks at the disk, but reads no sample.
 
     Args:
         config: the composed configuration.
+        training: whether the splits of training are needed too.
+        check_splits: whether its splits must be there; False: the caller looks at what it needs.
         alteration: gives, of the data, the alteration of the images of evaluation.
     """
     settings = _plain(completed(config).dataset)
@@ -104,8 +51,9 @@ def build_data(
     data: TaskData = _factory(settings)(loading=loading)
     if alteration is not None:
         data.alteration = alteration(data)
-    data.check(config.mode)
-    if config.mode == "fit" and is_explicit("dataset.batch_size"):
+    if check_splits:
+        data.check(training)
+    if training and is_explicit("dataset.batch_size"):
         data.fit_batches(1, given=True)  # now, so that what is refused leaves no folder
     return data
 
@@ -138,14 +86,20 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
     return with_precision(task, resolved_precision(trainer.precision, trainer.accelerator))
 
 
-def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> Job:
-    """Put the trainer to a task and its data.
+def build_trainer_for(
+    config: DictConfig, data: TaskData, task: Task, folder: Path, training: bool
+) -> tuple[L.Trainer, list[str]]:
+    """The trainer of a task and its data.
 
     Args:
         config: the composed configuration.
         data: see `build_data`.
         task: see `build_task`.
         folder: the run folder.
+        training: whether it trains; else it only tests.
+
+    Returns:
+        The trainer, and what was set otherwise than by default, in words.
     """
     wanted = config.logger.values() if task.protocol is None else ()  # such runs have no curves
     loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in wanted]
@@ -154,15 +108,15 @@ def build_job(config: DictConfig, data: TaskData, task: Task, folder: Path) -> J
         callbacks.append(UnreadableLimit(data))
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
     notes = []
-    if config.mode == "fit":
+    if training:
         notes.append(data.fit_batches(trainer.world_size, is_explicit("dataset.batch_size")))
     accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
-    if config.mode == "fit":
+    if training:
         batches = data.train_batch_count(trainer.world_size)
         if task.optimization.as_released:
             notes.append(drop_incomplete_step(trainer, batches))
         check_validation_interval(trainer, batches)
-    return Job(task, data, trainer, config.ckpt, [note for note in notes if note])
+    return trainer, [note for note in notes if note]
 
 
 def _build_backbone(settings: dict[str, Any], compiled: bool) -> dcls.Backbone:

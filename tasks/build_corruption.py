@@ -37,19 +37,20 @@ _NO_PART_OF_PROTOCOL = (
 )
 
 
-def build_altered_data(config: DictConfig) -> TaskData:
+def build_altered_data(config: DictConfig, training: bool = False) -> TaskData:
     """The data of group `dataset`, its images of evaluation under setting `corruption`, if any.
 
     Raises:
         SettingError: no such corruption, or a profile that does not fit.
     """
     if config.corruption is None:
-        return build_data(config)
+        return build_data(config, training)
     given = given_profile(config)
     corruption = parse_corruption(config.corruption, config.seed, given or "any-size")
     return build_data(
         prepared_for(config, given),
-        lambda data: replace(corruption, profile=given or fitting_profile(config, data)),
+        training,
+        alteration=lambda data: replace(corruption, profile=given or fitting_profile(config, data)),
     )
 
 

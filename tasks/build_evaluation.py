@@ -59,7 +59,9 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
     check_limit(config.limit)
     given = None if _is_published(config) else given_profile(config)
     prepared = prepared_for(config, given)
-    base = build_data(prepared)
+    base = build_data(prepared, check_splits=False)
+    if not isinstance(base, ImageNetSets):
+        base.check(training=False)
     profile = None if _is_published(config) else given or fitting_profile(config, base)
     data = CellData(base, Cells(_sources(config, base, profile), config.limit))
     origins = _named_origins([origin_of(text) for text in given_checkpoints(config)])

@@ -8,28 +8,18 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from tasks.derived import check_one_place
 from tasks.errors import SettingError
-from tasks.modes import ALL_MODES, CORRUPT, ROBUSTNESS
+from tasks.modes.mode import Mode
 
 
-def check_settings(config: DictConfig) -> None:
+def check_settings(config: DictConfig, mode: type[Mode]) -> None:
     """Raise `SettingError` for settings that each are valid but do not work together."""
-    _check_mode(config)
+    mode.check(config)
     check_one_place(config)
     _check_log_interval(config.trainer.log_every_n_steps)
     _check_dataset_serves_task(config)
     check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
-    _check_checkpoint(config)
+    _check_checkpoint(config, mode)
     _check_nothing_missing(config)
-
-
-def _check_mode(config: DictConfig) -> None:
-    if config.mode not in ALL_MODES:
-        names = ", ".join(ALL_MODES)
-        raise SettingError(f"mode={config.mode} does not exist; choose one of {names}.")
-    if config.mode == ROBUSTNESS:
-        _check_whole(config)
-    if config.mode == CORRUPT and config.out is None:
-        raise SettingError("mode=corrupt needs a folder for the images: out=/data/shapes-c.")
 
 
 def check_kinds(config: DictConfig) -> None:
@@ -47,20 +37,6 @@ def check_kinds(config: DictConfig) -> None:
         entries = value if isinstance(value, ListConfig) else ()
         if not isinstance(value, allowed) or any(not isinstance(e, str) for e in entries):
             raise SettingError(f"{name}={value} is not {expected}.")
-
-
-def _check_whole(config: DictConfig) -> None:
-    """A cell counts as done with all its images, each as it is."""
-    if config.corruption is not None:
-        raise SettingError(
-            f"corruption={config.corruption} is for mode=test and mode=fit; with mode=robustness "
-            f"choose corruptions=[{config.corruption.partition('/')[0]}]."
-        )
-    if config.trainer.limit_test_batches != 1.0:
-        raise SettingError(
-            f"trainer.limit_test_batches={config.trainer.limit_test_batches} would leave cells in "
-            "part and count them as done. Set limit=<images per set> instead."
-        )
 
 
 def _check_log_interval(interval: object) -> None:
@@ -90,18 +66,18 @@ def check_experiment(config: DictConfig, choice: str | None) -> None:
         )
 
 
-def _check_checkpoint(config: DictConfig) -> None:
-    if config.mode == ROBUSTNESS:
+def _check_checkpoint(config: DictConfig, mode: type[Mode]) -> None:
+    if mode.takes_checkpoint == "several":
         return  # there a list or a name may stand, see `tasks.subjects`
+    name = config.mode.name
     if isinstance(config.ckpt, ListConfig):
         raise SettingError(
-            f"ckpt={list(config.ckpt)}: only mode=robustness takes several; mode={config.mode} "
-            "takes one."
+            f"ckpt={list(config.ckpt)}: only mode=robustness takes several; mode={name} takes one."
         )
     if config.ckpt is None:
-        if config.mode == "test":
+        if mode.takes_checkpoint == "required":
             raise SettingError(
-                "mode=test needs a checkpoint: ckpt=runs/<task>/<run>/checkpoints/best.ckpt, "
+                f"mode={name} needs a checkpoint: ckpt=runs/<task>/<run>/checkpoints/best.ckpt, "
                 "or a released file."
             )
         return

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from tasks.engine.trained import trained_settings
 from tasks.errors import SettingError
 from tasks.explicit import Explicit, explicit_settings
-from tasks.modes import ROBUSTNESS
 from tasks.origin import (
     Difference,
     Origin,
@@ -27,6 +26,8 @@ from tasks.origin import (
 )
 
 logger = logging.getLogger(__name__)
+ROBUSTNESS = "robustness"
+"""The entry of group `task` that leaves the task to the checkpoint."""
 SETS = "imagenet_sets"
 """The dataset of ImageNet's published variants."""
 IMAGENET = ("imagenet", "webdataset")
@@ -38,21 +39,7 @@ GROUPS = ("task", "backbone", "dataset")
 _BEST = "checkpoints/best.ckpt"
 
 
-def with_subject(config: DictConfig) -> DictConfig:
-    """The configuration with what the evaluated checkpoint brings with it; others as they are.
-
-    Raises:
-        SettingError: there is no checkpoint, or it does not belong to what was composed.
-    """
-    if config.mode == ROBUSTNESS:
-        return _evaluated(config)
-    if config.mode != "test" or not isinstance(config.ckpt, str) or not Path(config.ckpt).is_file():
-        return config  # the check of settings names what is missing
-    origin = origin_of(config.ckpt)
-    return _moved(config) if origin.run is None else as_trained(config, origin, GROUPS)
-
-
-def _moved(config: DictConfig) -> DictConfig:
+def moved(config: DictConfig) -> DictConfig:
     """A file that lies in no run's folder; the checkpoint of a run brings at least its backbone."""
     trained = trained_settings(config.ckpt)
     if trained is None:
@@ -115,7 +102,7 @@ def as_trained(config: DictConfig, origin: Origin, groups: Collection[str]) -> D
     return own
 
 
-def _evaluated(config: DictConfig) -> DictConfig:
+def evaluated(config: DictConfig) -> DictConfig:
     """What `mode=robustness` evaluates: the checkpoint that was given, or the newest run's."""
     own = config.copy()
     OmegaConf.set_struct(own, False)
@@ -161,7 +148,7 @@ def _check_composed_for(origin: Origin, config: DictConfig) -> None:
         dataset = origin.run.dataset.name if name == SETS else name
         raise SettingError(
             f"ckpt={origin.text} is a model of task={its}, and dataset={name} was composed for "
-            f"task={config.task.name}. Say task={its} mode={config.mode} dataset={dataset}."
+            f"task={config.task.name}. Say task={its} mode={config.mode.name} dataset={dataset}."
         )
 
 

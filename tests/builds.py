@@ -28,13 +28,13 @@ def composed(*overrides):
 
 
 def build(config, folder):
-    """The job of a configuration: data, task and trainer, as `tasks.job` builds them."""
-    from tasks.build import build_job, build_task
-    from tasks.build_corruption import build_altered_data
+    """A training of a configuration that could begin: data, task and trainer."""
+    from tasks.modes.fit import Fit
 
     L.seed_everything(config.seed, verbose=False)
-    data = build_altered_data(config)
-    return build_job(config, data, build_task(config, data), folder)
+    mode = Fit(config)
+    mode.start(folder)
+    return mode
 
 
 def build_task_of(task, *overrides):

@@ -4,10 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from tasks.benchmark.cases import Findings, Measurement
-from tasks.modes import Outcome
+from tasks.modes.mode import Result
 
 
-def benchmark_outcome(findings: Findings) -> Outcome:
+def benchmark_outcome(findings: Findings) -> Result:
     """Figures by name, a record per case and per timed layer, and what could not be measured.
 
     Figures of single cases have them as their third part; those of the subject in its first
@@ -23,7 +23,7 @@ def benchmark_outcome(findings: Findings) -> Outcome:
     failed = [one for one in measurements if one.failure is not None]
     facts = {**findings.facts, "cases": len(measurements), "not_measured": len(failed)}
     notes = [*findings.notes, *_reasons(failed)]
-    return Outcome(metrics, None, facts, notes, _records(findings, measurements))
+    return Result(metrics, None, facts, notes, _records(findings, measurements))
 
 
 def _reasons(failed: list[Measurement]) -> list[str]:

@@ -78,10 +78,10 @@ class WebShards(ClassificationData):
             "dataset=imagefolder."
         )
 
-    def check(self, mode: str) -> None:
+    def check(self, training: bool) -> None:
         """Raise `DatasetError` if shards are missing or empty, or begin with a wrong sample."""
-        super().check(mode)
-        for split in self.splits_of(mode):
+        super().check(training)
+        for split in self.splits_of(training):
             shard = next(shard for shard in self._shards(split) if shard.samples)
             for record in islice(read_shard(shard, len(self.class_names)), 1):
                 if record.fault:

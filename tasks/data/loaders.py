@@ -153,14 +153,18 @@ class TaskData(L.LightningDataModule):
         """What must be said beside the figures of a split."""
         return []
 
-    def splits_of(self, mode: str) -> list[Split]:
-        """The splits that a mode reads, each once."""
-        needed: tuple[Split, ...] = ("train", "val") if mode == "fit" else ()
+    def splits_of(self, training: bool) -> list[Split]:
+        """The splits that a run reads, each once.
+
+        Args:
+            training: whether it trains; else it only tests.
+        """
+        needed: tuple[Split, ...] = ("train", "val") if training else ()
         return list(dict.fromkeys((*needed, self.test_split)))
 
-    def check(self, mode: str) -> None:
-        """Raise `DatasetError` if a split that the mode needs is empty."""
-        for split in self.splits_of(mode):
+    def check(self, training: bool) -> None:
+        """Raise `DatasetError` if a split that a run needs (see `splits_of`) is empty."""
+        for split in self.splits_of(training):
             if self.count(split) == 0:
                 raise DatasetError(
                     f"The {split} split of dataset={self.name} is empty. Check dataset.root, or "

@@ -197,10 +197,10 @@ class Coco(DetectionData):
         seed = torch.initial_seed() % 2**31  # the same in all processes of a run
         return ShapeBatches(wide, self.loading.batch_size, world, rank, seed)
 
-    def check(self, mode: str) -> None:
-        """Also look for every image that the mode needs, and for an object to score."""
-        super().check(mode)
-        for split in self.splits_of(mode):
+    def check(self, training: bool) -> None:
+        """Also look for every image that the run needs, and for an object to score."""
+        super().check(training)
+        for split in self.splits_of(training):
             instances = [one for record in self.records(split) for one in record.instances]
             if not any(i.trained if split == "train" else not i.crowd for i in instances):
                 raise DatasetError(

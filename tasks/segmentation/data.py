@@ -125,10 +125,10 @@ class Folders(SegmentationData):
         """The pairs of one split."""
         return PairScenes(self.pairs(split), self.labels, self.transform(split))
 
-    def check(self, mode: str) -> None:
-        """Also look into the files of every split that the mode needs."""
-        super().check(mode)
-        for split in self.splits_of(mode):
+    def check(self, training: bool) -> None:
+        """Also look into the files of every split that the run needs."""
+        super().check(training)
+        for split in self.splits_of(training):
             check_pairs(self.pairs(split), self.labels)
 
     def _classes(self, classes: str | None) -> tuple[tuple[str, ...], Palette]:

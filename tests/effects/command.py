@@ -25,7 +25,10 @@ def corrupted_image(case):
 
 
 TOP = {
-    "mode": Elsewhere(
+    "mode.name": Elsewhere(
+        "test_run.py::test_testing_a_checkpoint_gives_the_figures_of_its_run", "mode=test"
+    ),
+    "mode._target_": Elsewhere(
         "test_run.py::test_testing_a_checkpoint_gives_the_figures_of_its_run", "mode=test"
     ),
     "seed": Elsewhere(
@@ -125,17 +128,19 @@ ONE_CASE = {
     "benchmark.classes": 5,
     "benchmark.seconds": 0.01,
 }
+OF_BENCHMARK = ("benchmark",)
+"""Composed with mode=benchmark."""
 BENCHMARK = {
-    "benchmark.passes": Effect(["training"], cases("kind"), ["training"], ONE_CASE),
-    "benchmark.variants": Effect(["folded"], cases("variant"), ["folded"], ONE_CASE),
-    "benchmark.batch_sizes": Effect([3, 4], cases("batch_size"), [3, 4], ONE_CASE),
+    "benchmark.passes": Effect(["training"], cases("kind"), ["training"], ONE_CASE, OF_BENCHMARK),
+    "benchmark.variants": Effect(["folded"], cases("variant"), ["folded"], ONE_CASE, OF_BENCHMARK),
+    "benchmark.batch_sizes": Effect([3, 4], cases("batch_size"), [3, 4], ONE_CASE, OF_BENCHMARK),
     "benchmark.image_size": Effect(
-        64, lambda c: measured("counts")(c).multiply_adds, base=ONE_CASE
+        64, lambda c: measured("counts")(c).multiply_adds, base=ONE_CASE, tasks=OF_BENCHMARK
     ),
-    "benchmark.classes": Effect(10, measured("weight_bytes"), base=ONE_CASE),
-    "benchmark.seconds": Effect(30, seconds_of_timing, [30], ONE_CASE),
+    "benchmark.classes": Effect(10, measured("weight_bytes"), base=ONE_CASE, tasks=OF_BENCHMARK),
+    "benchmark.seconds": Effect(30, seconds_of_timing, [30], ONE_CASE, OF_BENCHMARK),
     "benchmark.layers": Effect(
-        True, lambda case: bool(benchmark_findings(case).layers), True, ONE_CASE
+        True, lambda case: bool(benchmark_findings(case).layers), True, ONE_CASE, OF_BENCHMARK
     ),
     "benchmark.threads": Elsewhere(
         "test_benchmark_run.py::test_results_name_machine_settings_and_the_spread_positions"

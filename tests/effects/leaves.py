@@ -31,7 +31,7 @@ def shared_leaves() -> set[str]:
     found = {leaf for task in TASKS for leaf in leaves(composed(f"task={task}"))}
     for group in OTHER_GROUPS:
         found |= {f"{group}.{leaf}" for path in _files(group) for leaf in _written_in(path)}
-    found |= experiment_leaves()
+    found |= experiment_leaves() | {leaf for path in _files("mode") for leaf in _written_in(path)}
     found -= set().union(*(_own_leaves(task) for task in TASKS))
     return {leaf for leaf in found if not leaf.startswith(("dataset.", "task."))}
 

@@ -99,6 +99,8 @@ def command(where, files):
     """What composes a task or a data set."""
     if where == "shapes/robustness":
         return (*TINY_TASKS["cls"], "task=robustness", "mode=fit", "dataset=shapes")
+    if where == "benchmark":
+        return (*TINY_TASKS["cls"], "mode=benchmark")
     task = where.removeprefix("shapes/")
     return TINY_TASKS[task] if task in TINY_TASKS else command_of(where, files)
 

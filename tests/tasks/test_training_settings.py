@@ -7,7 +7,6 @@ import torch
 from builds import TINY_TASKS, Watch, fit, tiny_job
 
 from dcls.positions import repulsive_loss
-from tasks.modes import MODES
 
 each_task = pytest.mark.parametrize("task", TINY_TASKS)
 LR = 0.01
@@ -130,7 +129,7 @@ def test_best_and_last_hold_the_best_and_the_last_epoch(task, tmp_path, monkeypa
         return figures(stage) | ({figure: next(scores)} if stage == "val" else {})
 
     monkeypatch.setattr(job.task, "figures", dictated)
-    outcome = MODES["fit"](job)
+    outcome = job.train_and_test()
     epochs = {
         name: torch.load(tmp_path / f"checkpoints/{name}.ckpt", weights_only=True)["epoch"]
         for name in ("best", "last")

@@ -153,11 +153,9 @@ class ImageNetSets(TaskData):
             logger.warning("%s is not there, and is left out; it would be %s", collection, tree)
         return found
 
-    def check(self, mode: str) -> None:
-        """Look for the sets; they only serve `mode=robustness`."""
-        if mode != "robustness":
-            raise self._no_splits()
-        _ = self.found
+    def check(self, training: bool) -> None:  # noqa: ARG002 - there are no splits to test either
+        """Raise `SettingError`: the sets only serve `mode=robustness`, which asks for `sources`."""
+        raise self._no_splits()
 
     @cached_property
     def copied(self) -> bool:
