@@ -1,6 +1,7 @@
 """Jobs composed from settings and built as a run builds them, for tests that look inside."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import lightning as L
 from commands import TINY_SHAPES
@@ -28,13 +29,29 @@ def composed(*overrides):
 
 
 def build(config, folder):
-    """A training of a configuration that could begin: data, task and trainer."""
+    """What a mode has built of a configuration: data, task and trainer."""
+    from tasks.build import build_task
     from tasks.modes.fit import Fit
 
     L.seed_everything(config.seed, verbose=False)
+    if config.mode.name == "robustness":  # without the models, which would need weights
+        data = build_data_of(config)
+        return SimpleNamespace(data=data, task=build_task(config, data))
     mode = Fit(config)
     mode.start(folder)
     return mode
+
+
+def build_data_of(config):
+    """The data of a configuration, checked as its mode checks them."""
+    from tasks.build import build_data
+    from tasks.build_corruption import build_altered_data
+
+    if config.mode.name != "robustness":
+        return build_altered_data(config, training=config.mode.name == "fit")
+    data = build_data(config, check_splits=False)
+    data.sources()
+    return data
 
 
 def build_task_of(task, *overrides):

@@ -8,12 +8,11 @@ from unittest.mock import patch
 import lightning as L
 import numpy as np
 import torch
-from builds import build, fit
+from builds import build, build_data_of, fit
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from tasks.build import build_task
-from tasks.build_corruption import build_altered_data
 
 
 class Case:
@@ -32,7 +31,7 @@ class Case:
     def data(self):
         """The data, checked as a run checks them."""
         self._seed()
-        return build_altered_data(self.config)
+        return build_data_of(self.config)
 
     @cached_property
     def task(self):

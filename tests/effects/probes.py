@@ -54,7 +54,8 @@ def unreadable(case):
         raise OSError("broken")
 
     with patch.multiple(
-        samples.samples, **{n: broken for n in ("image", "image") if hasattr(samples.samples, n)}
+        samples.samples,
+        **{n: broken for n in ("pil_image", "image") if hasattr(samples.samples, n)},
     ):
         try:
             return list(samples[0])

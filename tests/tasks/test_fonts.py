@@ -108,7 +108,7 @@ def texts_of(sections):
     """All that is written in the figures of a report, rendered: warnings are errors in tests."""
     written = []
     for section in sections:
-        for image in section.images:
+        for image in section.figures:
             assert image.png
             written += [text.get_text() for text in image.figure.findobj(Text)]
     return written
@@ -139,7 +139,7 @@ def test_a_name_is_drawn_where_a_font_has_it(task, caplog, chinese_font):
     assert any(CHINESE in text for text in written)
     assert caplog.records == []
     for section in sections:
-        for image in section.images:
+        for image in section.figures:
             for text in image.figure.findobj(Text):
                 if CHINESE in text.get_text():
                     assert text.get_fontfamily() == [fonts.MAIN, chinese_font]

@@ -317,11 +317,11 @@ def test_the_page_holds_everything_and_refers_to_nothing_outside(odd_report, tmp
     assert not names & {"script", "link", "iframe", "object", "i", "b"}
     images = page.of("img")
     assert len(images) == 2
-    for image, image in zip(images, odd_report.sections[0].images, strict=True):
+    for image, figure in zip(images, odd_report.sections[0].figures, strict=True):
         kind, data = image["src"].split(",", 1)
         assert kind == "data:image/png;base64"
-        assert base64.b64decode(data) == image.png
-        assert image["alt"] == image.alt
+        assert base64.b64decode(data) == figure.png
+        assert image["alt"] == figure.alt
     assert all(set(attributes) & {"href", "src"} <= {"href", "src"} for _, attributes in page.tags)
     ids = {attributes["id"] for attributes in page.of("section")}
     assert {a["href"].removeprefix("#") for a in page.of("a")} == ids
@@ -349,8 +349,8 @@ def test_markdown_shows_text_as_it_is_and_names_its_images(odd_report, tmp_path)
     assert r"| \<script\>alert(1)\</script\> | 12.5% |" in lines
     shown = re.findall(r"\]\((figures/[^)]+)\)", text)
     assert len(set(shown)) == 2, "two images of one name are two files"
-    for name, image in zip(shown, odd_report.sections[0].images, strict=True):
-        assert (tmp_path / name).read_bytes() == image.png
+    for name, figure in zip(shown, odd_report.sections[0].figures, strict=True):
+        assert (tmp_path / name).read_bytes() == figure.png
     assert r"a \[link\](http://example.org)" in lines
 
 

@@ -83,14 +83,14 @@ def test_heat_map_has_numbers_means_and_groups(drawn):
 
 def test_a_missing_cell_is_grey_and_so_is_its_mean(drawn):
     values = {**values_of(["fog", "snow"], without=[("fog", 3)]), ("snow", 5): math.nan}
-    image = severity_heat_map(values, ["snow", "fog"], "error", ODD)
+    figure = severity_heat_map(values, ["snow", "fog"], "error", ODD)
     (image,) = drawn[0].axes[0].images
     colours = image.to_rgba(image.get_array())
     grey = np.isclose(colours, GREY, atol=1e-3).all(-1)
     assert np.argwhere(grey).tolist() == [[0, 4], [0, 5], [1, 2], [1, 5]]
     assert len(texts_of(drawn[0].axes[0])) == 8 + 1  # numbers and one group
-    assert "Grey cells" in image.caption
-    assert image.size[0] == pytest.approx(5.8 * DPI, abs=1)
+    assert "Grey cells" in figure.caption
+    assert figure.size[0] == pytest.approx(5.8 * DPI, abs=1)
 
 
 @pytest.mark.parametrize("worse", ["high", "low"])
