@@ -1,13 +1,15 @@
 """What was set explicitly is never replaced by a guess, wherever it was written."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from commands import refused
 from omegaconf import OmegaConf
 
 import dcls
-from tasks import job
 from tasks.explicit import Explicit
+from tasks.modes import robustness
 
 WHERE = {
     "command": "",
@@ -96,9 +98,10 @@ def test_processes_are_told_the_checkpoint_that_was_found_but_not_one_that_was_n
 ):
     """Or a list in a file of the user would reach them as a text."""
     values = frozenset({"ckpt"} if named else set())
-    monkeypatch.setattr(job, "explicit_settings", lambda: Explicit(values, frozenset()))
-    config = OmegaConf.create({"mode": "robustness", "ckpt": "a.ckpt"})
-    assert job.settled(["x=1"], config) == (["x=1"] if named else ["x=1", "ckpt='a.ckpt'"])
+    monkeypatch.setattr(robustness, "explicit_settings", lambda: Explicit(values, frozenset()))
+    mode = SimpleNamespace(config=OmegaConf.create({"ckpt": "a.ckpt"}))
+    told = robustness.Robustness.child_overrides.fget(mode)
+    assert told == ([] if named else ["ckpt='a.ckpt'"])
 
 
 def files(root, where):
