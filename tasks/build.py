@@ -26,6 +26,7 @@ from tasks.engine.trainer import build_trainer
 from tasks.engine.unreadable import UnreadableLimit
 from tasks.errors import SettingError
 from tasks.explicit import is_explicit
+from tasks.reporting.provenance import package_versions
 
 _LOADING = [field.name for field in fields(Loading)]
 
@@ -81,6 +82,8 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
         "backbone": {k: v for k, v in backbone_settings.items() if k != "pretrained"},
         "optim": optim,
         "data": facts_of(data),
+        "config": _plain(config),
+        "versions": package_versions(),
     }
     trainer = config.trainer
     return with_precision(task, resolved_precision(trainer.precision, trainer.accelerator))

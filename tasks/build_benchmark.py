@@ -23,8 +23,8 @@ from tasks.engine.task import Task
 from tasks.engine.trained import trained_settings
 from tasks.errors import SettingError
 from tasks.explicit import explicit_settings
-from tasks.origin import origin_of
-from tasks.subjects import as_trained
+from tasks.modes.checkpoint_settings import as_trained
+from tasks.trained_runs import source_of
 
 _BOXES_ALONE = "faster_rcnn"
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -43,10 +43,10 @@ def benchmarked(config: DictConfig) -> DictConfig:
     OmegaConf.set_struct(own, False)
     own.dataset = {"name": "random", "tasks": list(PUBLISHED)}
     if isinstance(config.ckpt, str):
-        origin = origin_of(config.ckpt)
-        own = as_trained(own, origin, ("task", "backbone"))
-        if own.benchmark.classes is None and origin.weights is not None:
-            own.benchmark.classes = _trained_classes(origin.weights)
+        source = source_of(config.ckpt)
+        own = as_trained(own, source, ("task", "backbone"))
+        if own.benchmark.classes is None and source.weights is not None:
+            own.benchmark.classes = _trained_classes(source.weights)
     if not explicit_settings().has("name"):
         own.name = "${backbone.name}-${task.name}"
     return own

@@ -26,7 +26,8 @@ from tasks.engine.classifier import Classifier
 from tasks.engine.precision import resolved_precision
 from tasks.engine.task import Task
 from tasks.errors import SettingError
-from tasks.origin import Origin, backbone_of, given_checkpoints, origin_of, plain_group
+from tasks.modes.checkpoint_settings import backbone_of
+from tasks.modes.robustness_settings import IMAGENET, SETS
 from tasks.robustness.data import (
     AlteredSource,
     CellData,
@@ -42,7 +43,7 @@ from tasks.robustness.published.imagenet import ImageNetSets
 from tasks.robustness.report.comparison import check_comparable
 from tasks.robustness.scoring.subject import Subject
 from tasks.robustness.task import RobustnessTask
-from tasks.subjects import IMAGENET, SETS
+from tasks.trained_runs import Source, given_checkpoints, plain_group, source_of
 
 logger = logging.getLogger(__name__)
 _OF_EVALUATION = ("inference", "proposals", "detector")
@@ -64,16 +65,16 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
         base.check(training=False)
     profile = None if _is_published(config) else given or fitting_profile(config, base)
     data = CellData(base, Cells(_sources(config, base, profile), config.limit))
-    origins = _named_origins([origin_of(text) for text in given_checkpoints(config)])
-    _warn_of_other_data(config, origins)
+    sources = _named_sources([source_of(text) for text in given_checkpoints(config)])
+    _warn_of_other_data(config, sources)
     backbones = {
-        name: backbone_of(origin, config) if len(origins) > 1 else plain_group(config.backbone)
-        for name, origin in origins.items()
+        name: plain_group(backbone_of(source, config) if len(sources) > 1 else config.backbone)
+        for name, source in sources.items()
     }
     subjects = [
-        _subject(name, origin, backbones[name], prepared, base) for name, origin in origins.items()
+        _subject(name, source, backbones[name], prepared, base) for name, source in sources.items()
     ]
-    models = {name: _identity(origin, backbones[name]) for name, origin in origins.items()}
+    models = {name: _identity(source, backbones[name]) for name, source in sources.items()}
     protocol = _protocol(config, base, profile, models)
     compare = [config.compare] if isinstance(config.compare, str) else list(config.compare or ())
     for folder in compare:
@@ -81,10 +82,10 @@ def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
     return data, RobustnessTask(subjects, data, protocol, compare)
 
 
-def _warn_of_other_data(config: DictConfig, origins: Mapping[str, Origin]) -> None:
+def _warn_of_other_data(config: DictConfig, sources: Mapping[str, Source]) -> None:
     own = config.dataset.name
-    for name, origin in origins.items():
-        trained = own if origin.run is None else origin.run.dataset.name
+    for name, source in sources.items():
+        trained = own if source.run is None else source.run.dataset.name
         if trained != own and not (own == SETS and trained in IMAGENET):
             logger.warning(
                 "%s was trained on %s, not on %s: are the classes equal?", name, trained, own
@@ -104,23 +105,23 @@ def _sources(config: DictConfig, base: TaskData, profile: Profile | None) -> lis
 
 
 def _subject(
-    name: str, origin: Origin, backbone: dict[str, Any], config: DictConfig, data: TaskData
+    name: str, source: Source, backbone: dict[str, Any], config: DictConfig, data: TaskData
 ) -> Subject:
     own = config.copy()
     OmegaConf.set_struct(own, False)
     own.backbone = backbone
-    if origin.run is not None and origin.run.task.name != own.task.name:
+    if source.run is not None and source.run.task.name != own.task.name:
         raise SettingError(
-            f"ckpt={origin.text} is a model of task={origin.run.task.name}, not of "
+            f"ckpt={source.text} is a model of task={source.run.task.name}, not of "
             f"task={own.task.name}. Evaluate models of one task at a time."
         )
     task = build_task(own, data)
-    if origin.weights is not None:
-        _load_weights(task, origin.weights, data)
+    if source.weights is not None:
+        _load_weights(task, source.weights, data)
     elif isinstance(task.backbone, TimmBackbone):
-        _load_published(task.backbone, origin.text)
+        _load_published(task.backbone, source.text)
     if isinstance(task, Classifier):
-        task.pixels = Pixels(*_moments(origin, task, config), own.task.channels_last)
+        task.pixels = Pixels(*_moments(source, task, config), own.task.channels_last)
     return Subject(name, task)
 
 
@@ -136,12 +137,12 @@ def _load_weights(task: Task, weights: Path, data: TaskData) -> None:
         ) from error
 
 
-def _moments(origin: Origin, task: Task, config: DictConfig) -> tuple[list[float], list[float]]:
+def _moments(source: Source, task: Task, config: DictConfig) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the pixels with which a model was trained."""
     recipe = config.dataset.recipe  # of released weights: as the data has them
-    if origin.run is not None and "recipe" in origin.run.dataset:
-        recipe = origin.run.dataset.recipe
-    elif origin.weights is None and isinstance(task.backbone, TimmBackbone):
+    if source.run is not None and "recipe" in source.run.dataset:
+        recipe = source.run.dataset.recipe
+    elif source.weights is None and isinstance(task.backbone, TimmBackbone):
         recipe = cast(Any, task.backbone.model).pretrained_cfg
     return list(recipe["mean"]), list(recipe["std"])
 
@@ -192,23 +193,23 @@ def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def _identity(origin: Origin, backbone: dict[str, Any]) -> dict[str, Any]:
+def _identity(source: Source, backbone: dict[str, Any]) -> dict[str, Any]:
     digest = None
-    if origin.weights is not None:
-        with origin.weights.open("rb") as file:
+    if source.weights is not None:
+        with source.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"checkpoint": origin.text, "sha256": digest, "backbone": backbone}
+    return {"checkpoint": source.text, "sha256": digest, "backbone": backbone}
 
 
-def _named_origins(origins: Sequence[Origin]) -> dict[str, Origin]:
+def _named_sources(sources: Sequence[Source]) -> dict[str, Source]:
     """Models by name: without the times of their runs, unless only these tell them apart."""
-    short = [plain_name(origin.name()) for origin in origins]
-    named: dict[str, Origin] = {}
-    for name, origin in zip(short, origins, strict=True):
-        base = plain_name(origin.name(whole=True)) if short.count(name) > 1 else name
+    short = [plain_name(source.name()) for source in sources]
+    named: dict[str, Source] = {}
+    for name, source in zip(short, sources, strict=True):
+        base = plain_name(source.name(whole=True)) if short.count(name) > 1 else name
         own, count = base, 1
         while own in named:
             count += 1
             own = f"{base}-{count}"
-        named[own] = origin
+        named[own] = source
     return named

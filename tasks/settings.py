@@ -68,7 +68,7 @@ def check_experiment(config: DictConfig, choice: str | None) -> None:
 
 def _check_checkpoint(config: DictConfig, mode: type[Mode]) -> None:
     if mode.takes_checkpoint == "several":
-        return  # there a list or a name may stand, see `tasks.subjects`
+        return  # there a list or a name may stand, see `tasks.modes.robustness_settings`
     name = config.mode.name
     if isinstance(config.ckpt, ListConfig):
         raise SettingError(

@@ -15,6 +15,8 @@ from omegaconf import OmegaConf
 from tasks.data.loaders import Loading, TaskData
 
 KEY = "hyper_parameters"
+CONFIG_FILE = "config.yaml"
+"""In the folder of a run: its settings, for people, and for checkpoints of earlier versions."""
 _OPTIONAL = ("category_ids", "masks")
 Settings = dict[str, Any]
 
@@ -48,6 +50,7 @@ def facts_of(data: Any) -> dict[str, Any]:
         "class_names": list(data.class_names),
         "mean": [float(value) for value in data.recipe.mean],
         "std": [float(value) for value in data.recipe.std],
+        "preprocessing": dict(vars(data.recipe)),
     }
     if hasattr(data, "palette"):
         facts["palette"] = np.asarray(data.palette).tolist()
@@ -65,7 +68,9 @@ def trained_settings(path: str | Path) -> Settings | None:
         path: a checkpoint of a run; of an earlier version of this project, in the run's folder.
 
     Returns:
-        `task` and `backbone`, arguments by name, and what else the checkpoint holds.
+        `task` and `backbone`, arguments by name, and what else the checkpoint holds: `class` of the
+        task, `optim`, `data` (see `facts_of`), `config`, the whole configuration of the run, and
+        `versions` of the packages.
     """
     path = Path(path).expanduser()
     if path.is_file():
@@ -76,7 +81,7 @@ def trained_settings(path: str | Path) -> Settings | None:
         own = content.get(KEY) if isinstance(content, Mapping) else None
         if _is_ours(own):
             return dict(own)
-    config = path.resolve().parent.parent / "config.yaml"
+    config = path.resolve().parent.parent / CONFIG_FILE
     return _of_run(config) if path.parent.name == "checkpoints" and config.is_file() else None
 
 

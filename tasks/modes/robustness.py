@@ -13,12 +13,12 @@ from tasks.engine.task import Task
 from tasks.errors import SettingError
 from tasks.explicit import explicit_settings
 from tasks.modes.mode import Result
+from tasks.modes.robustness_settings import evaluated
 from tasks.modes.with_trainer import TrainerMode
 from tasks.reporting.progress import joined
 from tasks.reporting.provenance import Provenance
 from tasks.robustness.data import CellData
 from tasks.robustness.task import RobustnessTask
-from tasks.subjects import evaluated
 
 
 class Robustness(TrainerMode):

@@ -7,11 +7,11 @@ from omegaconf import DictConfig
 from tasks.data.loaders import TaskData
 from tasks.engine.finite_outputs import not_finite_notes
 from tasks.engine.task import Task
+from tasks.modes.checkpoint_settings import GROUPS, as_trained
 from tasks.modes.mode import Result
 from tasks.modes.with_trainer import TrainerMode
-from tasks.origin import origin_of
 from tasks.reporting.provenance import Provenance
-from tasks.subjects import GROUPS, as_trained, moved
+from tasks.trained_runs import source_of
 
 
 class Test(TrainerMode):
@@ -25,8 +25,10 @@ class Test(TrainerMode):
         """Task, backbone, dataset and preprocessing as in the run of the checkpoint."""
         if not isinstance(config.ckpt, str) or not Path(config.ckpt).is_file():
             return config  # the check of settings says what is missing
-        origin = origin_of(config.ckpt)
-        return moved(config) if origin.run is None else as_trained(config, origin, GROUPS)
+        source = source_of(config.ckpt)
+        if source.run is None and source.backbone is None:
+            return config
+        return as_trained(config, source, GROUPS)
 
     def build(self) -> tuple[TaskData, Task]:
         """The data, and the task with the weights of the checkpoint."""

@@ -104,7 +104,7 @@ def test_another_dataset_is_prepared_as_that_of_the_run():
     from omegaconf import OmegaConf
 
     from tasks.explicit import Explicit
-    from tasks.subjects import preprocess_as
+    from tasks.modes.checkpoint_settings import preprocess_as
 
     recipe = {"mean": [0.1], "std": [0.2], "crop_fraction": 0.5, "old": 1}
     run = OmegaConf.create({"dataset": {"name": "one", "image_size": 64, "recipe": recipe}})
@@ -182,6 +182,9 @@ def test_a_run_of_an_earlier_version_is_tested(run, trained, tmp_path):
         assert old in text
         text = text.replace(old, new)
     (folder / "config.yaml").write_text(text)
+    content = torch.load(folder / BEST, weights_only=True)
+    del content["hyper_parameters"]["config"]  # which checkpoints did not hold
+    torch.save(content, folder / BEST)
     ended = run(*TEST, f"ckpt={folder / BEST}", "dataset.on_corrupt=skip")
     assert ended.code == 0, ended.err
     config = ended.results["config"]
@@ -250,11 +253,38 @@ class TestInPython:
             SegmentationTask.load_from_checkpoint(tmp_path / "other.pth")
 
 
-def test_a_checkpoint_outside_its_run_brings_its_backbone_and_says_what_it_does_not(
+def test_a_checkpoint_outside_its_run_brings_all_that_its_run_had(run, trained, tmp_path):
+    loose = shutil.copy(trained("seg") / BEST, tmp_path / "loose.ckpt")
+    ended = run(*TEST, f"ckpt={loose}")
+    assert ended.code == 0, ended.err
+    fitted = results(trained("seg"))
+    for group in ("task", "dataset", "backbone"):
+        assert ended.results["config"][group] == fitted["config"][group]
+    assert ended.results["metrics"]["test/miou"] == pytest.approx(fitted["metrics"]["test/miou"])
+    assert not differences(ended)
+
+
+def test_a_checkpoint_of_an_earlier_version_outside_its_run_brings_its_backbone(
     run, trained, tmp_path
 ):
-    loose = shutil.copy(trained("cls") / BEST, tmp_path / "loose.ckpt")
-    ended = run(*TEST, f"ckpt={loose}", "dataset.counts.test=13", "figures=false")
+    content = torch.load(trained("cls") / BEST, weights_only=True)
+    del content["hyper_parameters"]["config"]
+    torch.save(content, tmp_path / "loose.ckpt")
+    ended = run(*TEST, f"ckpt={tmp_path / 'loose.ckpt'}", "dataset.counts.test=13", "figures=false")
     assert ended.code == 0, ended.err
-    assert "loose.ckpt is of a run but not in its folder" in ended.err
+    assert "loose.ckpt is of an earlier version and not in the folder of its run" in ended.err
     assert ended.results["config"]["backbone"]["dims"] == [4, 4, 8, 8]
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_a_checkpoint_describes_itself_as_plain_data(trained, task):
+    content = torch.load(trained(task) / BEST, weights_only=True)["hyper_parameters"]
+    config = results(trained(task))["config"]
+    for group in ("task", "dataset", "backbone", "optim"):
+        assert content["config"][group] == config[group]
+    assert content["config"]["seed"] == 0
+    assert len(content["data"]["class_names"]) >= 10
+    assert content["data"]["name"] == "shapes"
+    assert content["data"]["preprocessing"]["mean"] == content["data"]["mean"]
+    assert set(content["versions"]) >= {"python", "torch", "lightning"}
+    json.dumps(content)  # no objects anywhere
