@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,22 +36,24 @@ class TestSummary:
 def report_sections(summary: TestSummary) -> list[Section]:
     """Confusions, classes, calibration and the worst predictions."""
     names, counts = summary.class_names, summary.confusion
-    drawn = drawable_names(names)
+    drawable = cache(lambda: drawable_names(names))
     sections = [
         Section(
             "Confusion matrix",
             tables=[confused_pairs(counts, names)] if len(names) > MOST_NUMBERED else [],
-            figures=[confusion_figure(counts, drawn)],
+            draw=lambda: [confusion_figure(counts, drawable())],
         ),
         Section("Per class", tables=[class_table(counts, names)]),
     ]
-    mistakes = [_mistake(item, drawn) for item in summary.worst]
-    if mistakes:
-        sections.append(Section("Worst predictions", figures=[mistakes_figure(mistakes)]))
+    if summary.worst:
+        worst = Section(
+            "Worst predictions",
+            draw=lambda: [mistakes_figure([_mistake(one, drawable()) for one in summary.worst])],
+        )
     else:
-        sections.append(Section("Worst predictions", "No test image was misclassified."))
-    sections.append(Section("Calibration", figures=[reliability_figure(summary.calibration)]))
-    return sections
+        worst = Section("Worst predictions", "No test image was misclassified.")
+    calibration = Section("Calibration", draw=lambda: [reliability_figure(summary.calibration)])
+    return [*sections, worst, calibration]
 
 
 def _mistake(item: dict[str, Any], names: Sequence[str]) -> Mistake:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import isnan
 
 from tasks.detection.figures.curves import (
@@ -53,27 +54,35 @@ class TestSummary:
 def report_sections(summary: TestSummary) -> list[Section]:
     """Examples, figures, curves and mistakes."""
     names, figures = summary.class_names, summary.figures
-    drawn_names = drawable_names(names)
+    drawable = cache(lambda: drawable_names(names))
     sections = []
     if summary.examples:
-        image = examples_figure(summary.examples, summary.palette, drawn_names)
-        sections.append(Section("Examples", figures=[image]))
+        sections.append(
+            Section(
+                "Examples",
+                draw=lambda: [examples_figure(summary.examples, summary.palette, drawable())],
+            )
+        )
     drawn = {kind: found for kind, found in figures.items() if not isnan(found.ap)}
-    curves = [precision_recall_figure(found, drawn_names, kind) for kind, found in drawn.items()]
     return [
         *sections,
         Section("Figures", tables=[_figure_table(figures)]),
-        Section("Precision and recall", figures=curves),
+        Section(
+            "Precision and recall",
+            draw=lambda: [
+                precision_recall_figure(found, drawable(), kind) for kind, found in drawn.items()
+            ],
+        ),
         Section(
             "Per class",
             tables=[_class_table(figures, names)],
-            figures=[class_ap_figure(drawn, drawn_names)] if drawn else [],
+            draw=lambda: [class_ap_figure(drawn, drawable())] if drawn else [],
         ),
         Section(
             "Mistakes",
             _MEANINGS,
             tables=[_mistake_table(summary.mistakes)],
-            figures=[mistakes_figure(summary.mistakes)],
+            draw=lambda: [mistakes_figure(summary.mistakes)],
         ),
     ]
 

@@ -1,7 +1,7 @@
 """A report as data: sections of text, tables and figures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -47,12 +47,37 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with text (paragraphs between blank lines), tables and figures under it."""
+    """A heading with text (paragraphs between blank lines), tables and figures under it.
+
+    Args:
+        title: the heading.
+        text: paragraphs.
+        tables: below the text.
+        figures: between text and tables.
+        draw: makes the figures when a report with figures is written; drawing takes most of the
+            time of a report.
+    """
 
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
     figures: Sequence[ReportFigure] = ()
+    draw: Callable[[], Sequence[ReportFigure]] | None = None
+
+    def drawn(self) -> "Section":
+        """The section with the figures that it draws."""
+        if self.draw is None:
+            return self
+        return replace(self, figures=[*self.figures, *self.draw()], draw=None)
+
+    def without_figures(self) -> "Section":
+        """The section with text and tables alone."""
+        return replace(self, figures=(), draw=None)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing below the heading."""
+        return not (self.text or self.tables or self.figures)
 
     @property
     def paragraphs(self) -> list[str]:

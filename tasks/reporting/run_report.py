@@ -1,7 +1,6 @@
 """The report of one run, from what every task leaves and what the task itself adds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,10 @@ def write_run_report(
         names, values = map(results.label, shown), [metric_text(k, v) for k, v in shown.items()]
         headline = Table(list(names), [values] if shown else [])
     curves = _curves(folder) if figures else []
-    if not figures:
-        task_sections = [replace(section, figures=()) for section in task_sections]
+    own = [one.drawn() if figures else one.without_figures() for one in task_sections]
     positions = _positions(movements, figures)
-    sections = [*curves, *task_sections, *positions, *_origin(results)]
+    sections = [*curves, *(one for one in own if not one.is_empty), *positions]
+    sections += _origin(results)
     subtitle = f"{results.task}, mode {results.mode}, {results.provenance['started']}"
     return write_report(Report(results.name, subtitle, headline, sections), folder)
 

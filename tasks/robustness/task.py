@@ -254,11 +254,12 @@ class RobustnessTask(Task):
             outcomes=result.outcomes,
         )
 
-    def _strip(self) -> ReportFigure | None:
+    def _strip(self) -> list[ReportFigure]:
         records = self.evaluations[self.names[0]].records
         base = self.data.base
         names = base.all_names if isinstance(base, ImageNetSets) else base.class_names
-        return example_strip(self.data.cells, records, self.names[0], names, self._drawn)
+        strip = example_strip(self.data.cells, records, self.names[0], names, self._drawn)
+        return [] if strip is None else [strip]
 
     @torch.inference_mode()
     def _drawn(self, number: int, index: int) -> RgbImage:

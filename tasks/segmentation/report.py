@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -39,23 +40,27 @@ class TestSummary:
 def report_sections(summary: TestSummary) -> list[Section]:
     """Examples, classes and confusions."""
     names, counts = summary.class_names, summary.counts
-    drawn = drawable_names(names)
+    drawable = cache(lambda: drawable_names(names))
     found = figures(torch.from_numpy(counts))
     iou, accuracy = found.iou.numpy(), found.accuracy.numpy()
     sections = []
     if summary.examples:
-        image = examples_figure(summary.examples, summary.palette, drawn)
-        sections.append(Section("Examples", figures=[image]))
+        sections.append(
+            Section(
+                "Examples",
+                draw=lambda: [examples_figure(summary.examples, summary.palette, drawable())],
+            )
+        )
     return [
         *sections,
         Section(
             "Per class",
             tables=[class_table(counts, iou, accuracy, names)],
-            figures=[iou_figure(iou, drawn)],
+            draw=lambda: [iou_figure(iou, drawable())],
         ),
         Section(
             "Confusions",
             tables=[confused_pairs(counts, names, _WORST_PAIRS, "pixels")],
-            figures=[confusion_figure(counts, drawn, "pixels")],
+            draw=lambda: [confusion_figure(counts, drawable(), "pixels")],
         ),
     ]

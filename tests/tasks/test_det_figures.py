@@ -208,7 +208,7 @@ def test_a_report_is_made_of_any_test(masks, objects, detections):
     assert table.rows[0][1] == (("50.0" if detections else "0.0") if objects else "-")
     (classes,) = sections["Per class"].tables
     assert classes.rows[1] == [NAMES[1], *["-"] * (len(classes.columns) - 1)]
-    assert all(p.png.startswith(b"\x89PNG") for s in sections.values() for p in s.figures)
+    assert all(p.png.startswith(b"\x89PNG") for s in sections.values() for p in s.drawn().figures)
 
 
 @pytest.mark.parametrize("side", [64, 320, 520, 700, 1300])

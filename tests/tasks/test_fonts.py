@@ -120,7 +120,7 @@ TASKS = {"cls": classified, "seg": segmented, "det": detected}
 @pytest.mark.parametrize("task", TASKS)
 def test_a_name_that_no_font_has_is_a_number_in_figures(task, caplog):
     caplog.set_level(logging.WARNING)
-    sections = TASKS[task]()
+    sections = [section.drawn() for section in TASKS[task]()]
     written = " ".join(texts_of(sections))
     assert "class 0" in written
     assert CHINESE not in written
@@ -134,7 +134,7 @@ def test_a_name_that_no_font_has_is_a_number_in_figures(task, caplog):
 @pytest.mark.parametrize("task", TASKS)
 def test_a_name_is_drawn_where_a_font_has_it(task, caplog, chinese_font):
     caplog.set_level(logging.WARNING)
-    sections = TASKS[task]()
+    sections = [section.drawn() for section in TASKS[task]()]
     written = texts_of(sections)
     assert any(CHINESE in text for text in written)
     assert caplog.records == []

@@ -38,7 +38,7 @@ class Report:
     kind: Kind
     protocol: Mapping[str, Any]
     others: Sequence[OtherRun]
-    strip: Callable[[], ReportFigure | None]
+    strip: Callable[[], list[ReportFigure]]
 
     @property
     def collection(self) -> str:

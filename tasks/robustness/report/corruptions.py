@@ -21,6 +21,11 @@ from tasks.robustness.scoring.summary import ALEXNET, ALEXNET_EXTRA, over_severi
 
 def corruption_section(report: Report) -> Section:
     """Heat maps, curves, bars beside other models, and the figures as tables."""
+    tables = [_cell_table(report, model) for model in report.evaluations]
+    return Section("Corruptions", report.origin, tables, draw=lambda: _figures(report))
+
+
+def _figures(report: Report) -> list[ReportFigure]:
     images: list[ReportFigure] = []
     for measure, name, worse in _measures(report.kind):
         series = {m: _values(report, e.records, measure) for m, e in report.evaluations.items()}
@@ -39,8 +44,7 @@ def corruption_section(report: Report) -> Section:
         images.append(severity_curves(series, clean, name))
     if report.kind.sets != "dense":
         images.append(_bars(report))
-    tables = [_cell_table(report, model) for model in report.evaluations]
-    return Section("Corruptions", report.origin, tables, images)
+    return images
 
 
 def _bars(report: Report) -> ReportFigure:

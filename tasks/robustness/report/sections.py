@@ -61,13 +61,12 @@ def report_sections(report: Report) -> list[Section]:
     if any(measured(report, e.records) for e in report.evaluations.values()):
         sections.append(corruption_section(report))
     sections += [_comparison(report, other) for other in report.others]
-    strip = report.strip()
-    if strip is not None:
-        sections.append(Section("Examples", figures=[strip]))
-    calibration = _calibration(report)
-    if calibration:
-        sections.append(Section("Calibration", figures=calibration))
-    return [*sections, _protocol(report)]
+    return [
+        *sections,
+        Section("Examples", draw=report.strip),
+        Section("Calibration", draw=lambda: _calibration(report)),
+        _protocol(report),
+    ]
 
 
 def _figures(report: Report) -> Section:
@@ -107,12 +106,15 @@ def _comparison(report: Report, other: OtherRun) -> Section:
     )
     if differing:
         text += f"\n\nThe two were not evaluated alike: {'; '.join(differing)}."
-    images = []
-    if report.kind.sets != "dense":
+
+    def bars() -> list[ReportFigure]:
+        if report.kind.sets == "dense":
+            return []
         by_corruption = corruption_differences(own.records, other.records, report.collection)
-        images = [difference_bars(by_corruption, other.name)] if by_corruption else []
+        return [difference_bars(by_corruption, other.name)] if by_corruption else []
+
     table = Table(columns, rows, report.subset)
-    return Section(f"Compared with {other.name}", text, [table], images)
+    return Section(f"Compared with {other.name}", text, [table], draw=bars)
 
 
 def _calibration(report: Report) -> list[ReportFigure]:
