@@ -84,7 +84,11 @@ def _found(loader: ConfigLoader, config_name: str | None, overrides: tuple[str, 
 
 def is_explicit(name: str) -> bool:
     """Whether a setting was set explicitly; of a configuration without a command nothing was."""
-    return HydraConfig.initialized() and explicit_settings().has(name)
+    if not HydraConfig.initialized():
+        return False
+    given = (override.partition("=")[0] for override in HydraConfig.get().overrides.task)
+    # The command line mostly tells; only otherwise all config files are read once more.
+    return any(key.lstrip("+") == name for key in given) or explicit_settings().has(name)
 
 
 def _is_explicit(loader: ConfigLoader, path: str) -> bool:
