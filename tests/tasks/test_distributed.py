@@ -1,7 +1,8 @@
-"""Two processes on the processor give what one gives, alone and within a sweep.
+"""Two processes on the CPU give what one gives, alone and within a sweep.
 
-Each command here starts two processes that import everything anew, so each tests all it can: that
-training keeps the processes in step, and that the test at its end scores every sample once.
+One command starts its second process itself, as users' do; the others are forked, which saves the
+imports. Each tests all it can: that training keeps the processes in step, and that the test at its
+end scores every sample once.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import pytest
 from commands import TINY_SHAPES
 from detection import DET_FILES, DET_SHAPES, write_split
+from processes import fork_run
 from segmentation import SEG_SHAPES
 from shards import SHARDS, write_splits
 
@@ -61,9 +63,8 @@ def test_a_sweep_trains_in_step_and_scores_every_sample_once(tmp_path, run):
 
 def test_segmentation_trains_in_step_and_counts_every_pixel_once(tmp_path, run):
     """With batch norm in the heads, and a setting (sync_batchnorm) that only GPUs can have."""
-    launch(tmp_path, *without_trainer(SEG_SHAPES), *DDP, "dataset.batch_size=4", "runs=distributed")
-    (file,) = tmp_path.glob("distributed/seg/*/results.json")
-    results, _ = same_when_tested_alone(run, SEG_SHAPES, file.parent)
+    folder = fork_run(tmp_path, *without_trainer(SEG_SHAPES), *DDP, "dataset.batch_size=4")
+    results, _ = same_when_tested_alone(run, SEG_SHAPES, folder)
     assert results["facts"]["steps"] == 2
 
 
@@ -77,11 +78,10 @@ def test_detection_trains_in_step_and_scores_every_image_once(tmp_path, run):
     root = f"dataset.root={tmp_path / 'toys'}"
     settings = (*DET_FILES, root, "detector=cascade_mask_rcnn")
     # at so low a rate the scores stay near 1 / classes, above the threshold of detections
-    launch(tmp_path, *without_trainer(settings), *DDP, "optim.lr=1.0e-6", "runs=distributed")
-    (file,) = tmp_path.glob("distributed/det/*/results.json")
-    results, alone = same_when_tested_alone(run, settings, file.parent)
+    folder = fork_run(tmp_path, *without_trainer(settings), *DDP, "optim.lr=1.0e-6")
+    results, alone = same_when_tested_alone(run, settings, folder)
     assert results["facts"]["steps"] == 2
-    folders = (file.parent, alone.folder)
+    folders = (folder, alone.folder)
     counts = {len(json.loads((f / "detections.bbox.json").read_text())) for f in folders}
     assert len(counts) == 1
     assert counts.pop() > 0
@@ -90,24 +90,23 @@ def test_detection_trains_in_step_and_scores_every_image_once(tmp_path, run):
 @pytest.mark.parametrize("settings", [TINY_SHAPES, DET_SHAPES], ids=["cls", "det"])
 def test_a_distributed_evaluation_of_robustness_gives_the_same_figures(tmp_path, run, settings):
     """Cells are closed in step, and only the first process writes; the shards are uneven."""
-    assert run(*settings).code == 0
+    trained = run(*settings)
     chosen = (
         *("task=robustness", "dataset.workers=0", "figures=false"),
         *("corruptions=[fog]", "limit=null"),
     )
     alone = run(*chosen, "trainer=cpu")
-    launch(tmp_path, *chosen, *DDP, "run_dir=distributed")
-    results = json.loads((tmp_path / "distributed/results.json").read_text())
+    folder = fork_run(tmp_path, *chosen, *DDP, f"ckpt={trained.folder / 'checkpoints/best.ckpt'}")
+    results = json.loads((folder / "results.json").read_text())
     for name, expected in alone.results["metrics"].items():
         assert results["metrics"][name] == pytest.approx(expected, abs=1e-6), name
-    tables = [f / "cells.csv" for f in (alone.folder, tmp_path / "distributed")]
+    tables = [f / "cells.csv" for f in (alone.folder, folder)]
     assert len({table.read_text().count("\n") for table in tables}) == 1
 
 
 def test_distributed_shards_are_scored_once_and_trained_in_step(tmp_path, run):
     """More readers than shards: two processes of two workers each, on uneven shards."""
     settings = (*SHARDS, *write_splits(tmp_path / "shards"))
-    launch(tmp_path, *without_trainer(settings), *DDP, "dataset.workers=2", "runs=distributed")
-    (file,) = tmp_path.glob("distributed/cls/*/results.json")
-    results, _ = same_when_tested_alone(run, settings, file.parent)
+    folder = fork_run(tmp_path, *without_trainer(settings), *DDP, "dataset.workers=2")
+    results, _ = same_when_tested_alone(run, settings, folder)
     assert results["facts"]["steps"] == 3
