@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.utils import instantiate
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
@@ -24,7 +25,7 @@ from tasks.engine.task import Task
 from tasks.engine.trained import facts_of
 from tasks.engine.trainer import build_trainer
 from tasks.engine.unreadable import UnreadableLimit
-from tasks.errors import SettingError
+from tasks.errors import SettingError, TaskError
 from tasks.explicit import is_explicit
 from tasks.reporting.provenance import package_versions
 
@@ -45,11 +46,11 @@ def build_data(
         check_splits: whether its splits must be there; False: the caller looks at what it needs.
         alteration: gives, of the data, the alteration of the images of evaluation.
     """
-    settings = _plain(completed(config).dataset)
+    settings = completed(config, "dataset")
     loading = Loading(**{key: settings.pop(key) for key in _LOADING if key in settings})
     for key in ("tasks", "image_size", "hints"):
         settings.pop(key, None)
-    data: TaskData = _factory(settings)(loading=loading)
+    data: TaskData = _built("dataset", settings, loading=loading)
     if alteration is not None:
         data.alteration = alteration(data)
     if check_splits:
@@ -61,7 +62,7 @@ def build_data(
 
 def build_task(config: DictConfig, data: TaskData) -> Task:
     """The task of group `task` around the backbone of group `backbone`."""
-    settings = _plain(completed(config).task)
+    settings = completed(config, "task")
     for key in ("name", "wing"):
         settings.pop(key)
     features = settings.pop("features")
@@ -71,7 +72,9 @@ def build_task(config: DictConfig, data: TaskData) -> Task:
     backbone_settings = _plain(config.backbone) | kind
     backbone = _build_backbone(dict(backbone_settings), config.compile)
     _check_image_size(backbone, config)
-    task: Task = _factory(settings)(
+    task: Task = _built(
+        "task",
+        settings,
         backbone=backbone,
         optimization=Optimization(**optim),
         data=data,
@@ -105,8 +108,8 @@ def build_trainer_for(
         The trainer, and what was set otherwise than by default, in words.
     """
     wanted = config.logger.values() if task.protocol is None else ()  # such runs have no curves
-    loggers = [_factory(_plain(one))(save_dir=str(folder)) for one in wanted]
-    callbacks = [_factory(_plain(one))() for one in config.callbacks.values()]
+    loggers = [_built("logger", _plain(one), save_dir=str(folder)) for one in wanted]
+    callbacks = [_built("callbacks", _plain(one)) for one in config.callbacks.values()]
     if task.protocol is None:  # robustness counts by itself, a condition at a time
         callbacks.append(UnreadableLimit(data))
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
@@ -142,10 +145,34 @@ def _check_image_size(backbone: dcls.Backbone, config: DictConfig) -> None:
         )
 
 
-def _factory(settings: dict[str, Any]) -> Callable[..., Any]:
-    # A partial, completed by plain Python: objects given to Hydra would be copied.
-    partial: Callable[..., Any] = instantiate(settings, _partial_=True, _convert_="all")
-    return partial
+def _built(group: str, settings: dict[str, Any], **objects: Any) -> Any:
+    """The object that `_target_` names, from the other settings of a group and further objects.
+
+    Args:
+        group: its name, for messages.
+        settings: `_target_` and arguments by name.
+        **objects: arguments that no setting can be.
+
+    Raises:
+        SettingError: there is no such target, or it does not take these arguments.
+    """
+    arguments = {key: value for key, value in settings.items() if key != "_target_"}
+    try:
+        target = get_object(settings["_target_"])
+    except Exception as error:  # importing a module can raise anything
+        if isinstance(error, TaskError):
+            raise
+        raise SettingError(
+            f"{group}._target_={settings['_target_']} cannot be imported: {error}"
+        ) from error
+    try:
+        signature(target).bind(**arguments, **objects)
+    except TypeError as error:
+        raise SettingError(
+            f"{settings['_target_']}, which {group}._target_ names, does not take the settings of "
+            f"this group: {error}. It takes {', '.join(signature(target).parameters)}."
+        ) from error
+    return target(**arguments, **objects)
 
 
 def _plain(group: DictConfig) -> dict[str, Any]:

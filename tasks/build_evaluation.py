@@ -162,11 +162,11 @@ def _load_published(backbone: TimmBackbone, name: str) -> None:
 def _protocol(
     config: DictConfig, base: TaskData, profile: Profile | None, models: dict[str, Any]
 ) -> dict[str, Any]:
-    task = completed(config).task
+    task = completed(config, "task")
     protocol: dict[str, Any] = {
         "models": models,
         "task": config.task.name,
-        "evaluation": {k: _plain(task[k]) for k in _OF_EVALUATION if k in task},
+        "evaluation": {k: task[k] for k in _OF_EVALUATION if k in task},
         "precision": resolved_precision(config.trainer.precision, config.trainer.accelerator),
         "limit": config.limit,
         "seed": config.seed,

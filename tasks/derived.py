@@ -1,6 +1,7 @@
 """Settings that several parts of a run need: each is set in one place, and handed on from there."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,15 +25,21 @@ _MOVED = {"dataset.stem_stride": "backbone.stem_stride"}
 """Other names of settings that users may look for."""
 
 
-def completed(config: DictConfig) -> DictConfig:
-    """A copy of the configuration in which the arguments that follow a setting have its value."""
-    own = config.copy()
-    OmegaConf.set_struct(own, False)
+def completed(config: DictConfig, group: str) -> dict[str, Any]:
+    """A group as plain data, in which the arguments that follow a setting have its value."""
+    plain = OmegaConf.to_container(config[group], resolve=True)
+    assert isinstance(plain, dict)
+    own = {str(key): value for key, value in plain.items()}
     for setting, place in _places(config):
-        group = place.rpartition(".")[0]
+        first, *groups, name = place.split(".")
         value = OmegaConf.select(config, setting)
-        if value is not None and OmegaConf.select(config, group) is not None:
-            OmegaConf.update(own, place, value, force_add=True)
+        if first != group or value is None:
+            continue
+        inner: Any = own
+        for key in groups:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner[name] = value
     return own
 
 

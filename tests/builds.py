@@ -104,3 +104,10 @@ def with_settings(config, changes):
         for leaf, value in changes.items():
             OmegaConf.update(config, leaf, value, merge=False)
     return config
+
+
+def with_derived(config):
+    """A copy of the configuration in which the arguments that follow a setting have its value."""
+    from tasks.derived import completed
+
+    return with_settings(config, {group: completed(config, group) for group in ("task", "dataset")})

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
+from builds import composed, with_derived, with_settings
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 import conf
 import dcls
-from tasks.derived import completed
 from tasks.engine.optimization import Optimization
 
 ROOT = Path(conf.__file__).parent
@@ -17,17 +16,12 @@ FILES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("*/*
 EXPERIMENTS = [path.name for path in FILES if path.parent.name == "experiment"]
 
 
-def composed(*overrides):
-    with initialize_config_module("conf", version_base="1.3"):
-        return compose("run", overrides=list(overrides), return_hydra_config=False)
-
-
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_every_config_composes_and_resolves(path):
     config = composed(f"{path.parent}={path.name}")
     missing = OmegaConf.missing_keys(config)
     assert missing <= {"dataset.root"}
-    config = composed(f"{path.parent}={path.name}", *(f"{key}=x" for key in missing))
+    config = with_settings(config, dict.fromkeys(missing, "x"))
     OmegaConf.to_container(config, resolve=True)
     optim = OmegaConf.to_container(config.optim, resolve=True)
     optim.pop("total_batch_size")
@@ -55,7 +49,7 @@ def test_every_logger_and_callback_can_be_made(group, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("imagenet_")])
 def test_imagenet_recipes_are_the_published_ones(name):
-    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
+    config = with_derived(composed(f"experiment={name}", "dataset.root=/x"))
     drop_path = {"tiny": 0.1, "small": 0.4, "base": 0.5}[name.rsplit("_", 1)[-1]]
     assert config.experiment.task == "cls"
     assert config.backbone.name == name.removeprefix("imagenet_")
@@ -80,7 +74,7 @@ def test_imagenet_recipes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ade20k_")])
 def test_ade20k_recipes_are_the_published_ones(name):
-    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
+    config = with_derived(composed(f"experiment={name}", "dataset.root=/x"))
     size = name.rsplit("_", 1)[-1]
     assert config.experiment.task == config.task.name == "seg"
     assert config.backbone.name == name.removeprefix("ade20k_upernet_")
@@ -109,7 +103,7 @@ def test_ade20k_recipes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("coco_")])
 def test_coco_recipes_are_the_published_ones(name):
-    config = completed(composed(f"experiment={name}", "dataset.root=/x"))
+    config = with_derived(composed(f"experiment={name}", "dataset.root=/x"))
     size = name.rsplit("_", 1)[-1]
     cascade = name.startswith("coco_cascade_mask_rcnn")
     assert config.experiment.task == config.task.name == "det"

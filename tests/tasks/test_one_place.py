@@ -1,14 +1,14 @@
 """Each setting is set in one place, and reaches everything that needs it."""
 
 import pytest
+from builds import composed, with_derived
 from commands import refused
 from detection import DET_SHAPES
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from segmentation import SEG_SHAPES
 
 from tasks.build import build_data
-from tasks.derived import check_one_place, completed
+from tasks.derived import check_one_place
 from tasks.errors import SettingError
 
 PLACES = [
@@ -21,11 +21,6 @@ PLACES = [
 ]
 
 
-def composed(*overrides):
-    with initialize_config_module("conf", version_base="1.3"):
-        return compose("run", overrides=list(overrides))
-
-
 @pytest.mark.parametrize(("task", "setting", "places"), PLACES)
 def test_a_setting_reaches_all_that_follow_it_and_these_cannot_be_set(task, setting, places):
     name, _, value = setting.partition("=")
@@ -33,7 +28,7 @@ def test_a_setting_reaches_all_that_follow_it_and_these_cannot_be_set(task, sett
     check_one_place(config)
     for place in places:
         assert OmegaConf.select(config, place) is None
-        assert str(OmegaConf.select(completed(config), place)) == value
+        assert str(OmegaConf.select(with_derived(config), place)) == value
         with pytest.raises(SettingError, match=rf"{place}=.* cannot be set.* Set {name}="):
             check_one_place(composed(task, f"+{place}={value}"))
 
