@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
@@ -158,10 +158,11 @@ def _built(group: str, settings: dict[str, Any], **objects: Any) -> Any:
     """
     arguments = {key: value for key, value in settings.items() if key != "_target_"}
     try:
-        target = get_object(settings["_target_"])
-    except Exception as error:  # importing a module can raise anything
-        if isinstance(error, TaskError):
-            raise
+        module, _, name = settings["_target_"].rpartition(".")
+        target = getattr(import_module(module), name)
+    except TaskError:  # such as a library of the system that is missing
+        raise
+    except (ImportError, AttributeError, ValueError) as error:
         raise SettingError(
             f"{group}._target_={settings['_target_']} cannot be imported: {error}"
         ) from error
