@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
+from tasks.config.schema import imported
 from tasks.data.images import Alteration
 from tasks.data.loaders import Loading, TaskData
 from tasks.derived import completed
@@ -25,7 +25,7 @@ from tasks.engine.task import Task
 from tasks.engine.trained import facts_of
 from tasks.engine.trainer import build_trainer
 from tasks.engine.unreadable import UnreadableLimit
-from tasks.errors import SettingError, TaskError
+from tasks.errors import SettingError
 from tasks.explicit import is_explicit
 from tasks.reporting.provenance import package_versions
 
@@ -157,15 +157,7 @@ def _built(group: str, settings: dict[str, Any], **objects: Any) -> Any:
         SettingError: there is no such target, or it does not take these arguments.
     """
     arguments = {key: value for key, value in settings.items() if key != "_target_"}
-    try:
-        module, _, name = settings["_target_"].rpartition(".")
-        target = getattr(import_module(module), name)
-    except TaskError:  # such as a library of the system that is missing
-        raise
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingError(
-            f"{group}._target_={settings['_target_']} cannot be imported: {error}"
-        ) from error
+    target = imported(group, settings["_target_"])
     try:
         signature(target).bind(**arguments, **objects)
     except TypeError as error:

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from tasks.config.schema import check_schema, imported
 from tasks.depthwise import set_depthwise
 from tasks.modes.mode import Mode, Result
 from tasks.processes import job_processes
@@ -17,7 +17,7 @@ from tasks.reporting.provenance import Provenance
 from tasks.reporting.results import Results
 from tasks.reporting.run_report import write_run_report
 from tasks.run_folder import claim_run_folder, removed_if_refused, write_protocol
-from tasks.settings import check_kinds, check_settings
+from tasks.settings import check_nothing_missing, check_settings, import_plugins
 
 
 def run_job(config: DictConfig) -> None:
@@ -27,8 +27,10 @@ def run_job(config: DictConfig) -> None:
         config: the composed configuration.
     """
     started = time.monotonic()
-    check_kinds(config)
-    mode_class: type[Mode] = get_class(config.mode._target_)
+    import_plugins(config)
+    check_nothing_missing(config)
+    check_schema(config)
+    mode_class: type[Mode] = imported("mode", config.mode._target_)
     config = mode_class.with_checkpoint(config)
     check_settings(config, mode_class)
     set_depthwise(config)

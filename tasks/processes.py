@@ -17,7 +17,7 @@ import torch.distributed as dist
 from tasks.run_folder import FOLDER_VARIABLE
 
 _RANK_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
-_LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID")
+LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID")
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def job_processes(
         A list to which the trainer's child processes are to be added.
     """
     command, inherited = sys.argv[:], FOLDER_VARIABLE in os.environ
-    external = any(name in os.environ for name in _LAUNCHER_VARIABLES) or inherited
+    external = any(name in os.environ for name in LAUNCHER_VARIABLES) or inherited
     sys.argv = [command[0], *overrides]
     os.environ[FOLDER_VARIABLE] = str(folder)
     children: list[subprocess.Popen[bytes]] = []

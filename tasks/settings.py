@@ -1,7 +1,8 @@
 """Checks on a composed configuration, before anything heavy is imported or any file written."""
 
+import importlib
+import os
 from pathlib import Path
-from types import NoneType
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -9,40 +10,45 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from tasks.derived import check_one_place
 from tasks.errors import SettingError
 from tasks.modes.mode import Mode
+from tasks.processes import LAUNCHER_VARIABLES
 
 
 def check_settings(config: DictConfig, mode: type[Mode]) -> None:
     """Raise `SettingError` for settings that each are valid but do not work together."""
     mode.check(config)
+    _check_nodes(config)
     check_one_place(config)
-    _check_log_interval(config.trainer.log_every_n_steps)
     _check_dataset_serves_task(config)
     check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
     _check_checkpoint(config, mode)
-    _check_nothing_missing(config)
+    check_nothing_missing(config)
 
 
-def check_kinds(config: DictConfig) -> None:
-    """Raise `SettingError` for a setting of another kind than it must be."""
-    kinds: dict[str, tuple[tuple[type, ...], str]] = {
-        "limit": ((int, NoneType), "a whole number such as 5000, or null"),
-        "corruptions": ((str, ListConfig), "published, all, or a list such as [fog,snow]"),
-        "compare": ((str, ListConfig, NoneType), "a folder or backbone, or a list of them"),
-        "ckpt": ((str, ListConfig, NoneType), "a file, or a list of files"),
-        "corruption": ((str, NoneType), "a corruption and its severity such as fog/3, or null"),
-        "out": ((str, NoneType), "a folder"),
-    }
-    for name, (allowed, expected) in kinds.items():
-        value = config[name]
-        entries = value if isinstance(value, ListConfig) else ()
-        if not isinstance(value, allowed) or any(not isinstance(e, str) for e in entries):
-            raise SettingError(f"{name}={value} is not {expected}.")
+def import_plugins(config: DictConfig) -> None:
+    """Import the modules of setting `plugins`, which may register backbones and corruptions.
+
+    Raises:
+        SettingError: one cannot be imported.
+    """
+    names = config.plugins if isinstance(config.plugins, ListConfig) else ()
+    for name in map(str, names):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise SettingError(
+                f"plugins: {name} cannot be imported (from {Path.cwd()}): {error}. Name a module "
+                "that Python finds, such as my_module for my_module.py in this folder."
+            ) from error
 
 
-def _check_log_interval(interval: object) -> None:
-    if interval != "auto" and (not isinstance(interval, int) or interval < 0):
+def _check_nodes(config: DictConfig) -> None:
+    """Several machines need a launcher that starts this command on each; alone, one would wait."""
+    launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
+    if config.trainer.num_nodes > 1 and not launched:
         raise SettingError(
-            f"trainer.log_every_n_steps={interval} is not auto, or a number of steps (0: never)."
+            f"trainer.num_nodes={config.trainer.num_nodes}, but neither torchrun nor SLURM started "
+            "this command: it would wait for the other machines for ever. Start it with torchrun "
+            "--nnodes or srun, or set trainer.num_nodes=1."
         )
 
 
@@ -85,7 +91,8 @@ def _check_checkpoint(config: DictConfig, mode: type[Mode]) -> None:
         raise SettingError(f"ckpt={config.ckpt} is not a file (looked from {Path.cwd()}).")
 
 
-def _check_nothing_missing(config: DictConfig) -> None:
+def check_nothing_missing(config: DictConfig) -> None:
+    """Raise `SettingError` if a setting without a default was not given."""
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         example = " ".join(f"{key}=..." for key in missing)

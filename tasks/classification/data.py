@@ -13,6 +13,7 @@ from tasks.classification.datasets import (
     open_class_folders,
     read_idx,
 )
+from tasks.classification.settings import FashionMnistSettings, FolderSettings, ShapesClassification
 from tasks.classification.transforms import (
     ImageRecipe,
     eval_transform,
@@ -68,6 +69,8 @@ class Shapes(ClassificationData):
         recipe: `image_size` is also the size drawn.
     """
 
+    settings_model = ShapesClassification
+
     class_names = tuple(CLASS_NAMES)
 
     def __init__(
@@ -96,6 +99,8 @@ class Folders(ClassificationData):
         loading: batches, workers, unreadable samples.
         recipe: resizing, augmentation, normalisation.
     """
+
+    settings_model = FolderSettings
 
     tree = (
         "<dataset.root>/\n  train/<class>/*.jpg\n  val/<class>/*.jpg\n"
@@ -146,6 +151,8 @@ class FashionMnist(ClassificationData):
         loading: batches and workers.
         recipe: resizing, augmentation, normalisation.
     """
+
+    settings_model = FashionMnistSettings
 
     class_names = FASHION_CLASSES
 

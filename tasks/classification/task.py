@@ -13,6 +13,7 @@ from dcls.dtypes import widened
 from tasks.classification.data import ClassificationData
 from tasks.classification.report import TestSummary, report_sections
 from tasks.classification.scores import StageScores, TestRecord
+from tasks.classification.settings import ClassificationSettings
 from tasks.data.pixels import Pixels
 from tasks.engine.classifier import Classifier
 from tasks.engine.optimization import Optimization
@@ -59,6 +60,8 @@ class ClassificationTask(Classifier):
         mixing: arguments of `Mixing`: mixup, cutmix and label smoothing of training.
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
+
+    settings_model = ClassificationSettings
 
     main_figures = ("top1",)
     clamps_as_released = True

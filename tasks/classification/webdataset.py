@@ -10,6 +10,7 @@ from timm.data import ImageNetInfo
 from torch.utils.data import DataLoader
 
 from tasks.classification.data import ClassificationData
+from tasks.classification.settings import WebShardsSettings
 from tasks.classification.shards import LAYOUT, TarShard, find_shards
 from tasks.classification.streams import ShardSamples, read_shard
 from tasks.data.images import ImageDataset
@@ -33,6 +34,8 @@ class WebShards(ClassificationData):
         loading: batches, workers, unreadable samples.
         recipe: resizing, augmentation, normalisation.
     """
+
+    settings_model = WebShardsSettings
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from tasks.detection.batches import ShapeBatches, as_batch, as_scenes
 from tasks.detection.datasets import AnnotatedImages, ShapeObjects, scene_truth
 from tasks.detection.network.settings import Kind, published
 from tasks.detection.records import ImageTruth
+from tasks.detection.settings import CocoSettings, ShapesDetection
 from tasks.detection.transforms import DetRecipe, EvalTransform, TrainTransform
 from tasks.errors import DatasetError
 from tasks.reporting.palette import Palette, generic_palette
@@ -88,6 +89,8 @@ class Shapes(DetectionData):
         detector: says whether masks are needed.
     """
 
+    settings_model = ShapesDetection
+
     class_names = CLASS_NAMES
     category_ids = tuple(range(1, len(CLASS_NAMES) + 1))
 
@@ -129,6 +132,8 @@ class Coco(DetectionData):
         recipe: resizing, augmentation, normalisation.
         detector: says whether masks are needed.
     """
+
+    settings_model = CocoSettings
 
     def __init__(
         self,

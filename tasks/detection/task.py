@@ -28,6 +28,7 @@ from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import Kind, coco_results
 from tasks.detection.scoring.figures import Figures, all_figures, class_values, figure_values
 from tasks.detection.scoring.mistakes import mistakes
+from tasks.detection.settings import DetectionSettings
 from tasks.engine.gathering import computed_once, gather_lists
 from tasks.engine.network import NetworkTask
 from tasks.engine.optimization import Optimization
@@ -55,6 +56,8 @@ class DetectionTask(NetworkTask):
         samples: of them, how many are trained on.
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
+
+    settings_model = DetectionSettings
 
     main_figures = ("box_ap", "mask_ap")
 

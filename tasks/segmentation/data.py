@@ -16,6 +16,7 @@ from tasks.segmentation.datasets import PairScenes, SceneTransform, ShapeMasks
 from tasks.segmentation.masks import Labels, Pair, check_pairs
 from tasks.segmentation.openmmlab import ADE20K, VOC
 from tasks.segmentation.pairs import class_names, folder_pairs, listed_pairs
+from tasks.segmentation.settings import MaskFolderSettings, ShapesSegmentation
 from tasks.segmentation.transforms import EvalTransform, SegRecipe, TrainTransform
 
 
@@ -60,6 +61,8 @@ class Shapes(SegmentationData):
         recipe: `image_size` is also the size drawn.
     """
 
+    settings_model = ShapesSegmentation
+
     class_names = ("background", *CLASS_NAMES)
 
     def __init__(
@@ -94,6 +97,8 @@ class Folders(SegmentationData):
         loading: batches, workers, unreadable samples.
         recipe: resizing, augmentation, normalisation.
     """
+
+    settings_model = MaskFolderSettings
 
     tree: ClassVar[str] = (
         "<dataset.root>/\n  images/train/*.jpg  images/val/*.jpg\n"

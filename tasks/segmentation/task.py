@@ -22,6 +22,7 @@ from tasks.segmentation.inference import Inference, view_scales
 from tasks.segmentation.model import Segmenter, load_weights
 from tasks.segmentation.report import TestSummary, report_sections
 from tasks.segmentation.scores import PixelConfusion, figures
+from tasks.segmentation.settings import SegmentationSettings
 
 Scene = Mapping[str, Any]
 
@@ -42,6 +43,8 @@ class SegmentationTask(NetworkTask):
         inference: arguments of `Inference`; validation leaves out its test-time augmentation.
         channels_last: memory layout of images; faster for depthwise convolutions.
     """
+
+    settings_model = SegmentationSettings
 
     main_figures = ("miou",)
 

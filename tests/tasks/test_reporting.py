@@ -373,7 +373,9 @@ def test_a_run_report_says_what_was_run(tmp_path):
     initial = rng.normal(0, 0.5, (2, 6, 5)).astype(np.float32)
     movements = {"stages.0.0.dwconv": Movement(initial, initial + 1, 3)}
     results = results_of(notes=["one remark"])
-    page = Page(write_run_report(results, tmp_path, [Section("Mine", "text")], movements).read_text())
+    page = Page(
+        write_run_report(results, tmp_path, [Section("Mine", "text")], movements).read_text()
+    )
     titles = page.texts["h2"]
     assert titles == ["Curves", "Mine", "Learned positions", "How it was obtained", "Settings"]
     cells = page.texts["td"]

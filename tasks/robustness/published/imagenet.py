@@ -19,6 +19,7 @@ from tasks.robustness.cells import IMAGENET_C, IMAGENET_C_BAR, Cell
 from tasks.robustness.copies import ABOUT_FILE
 from tasks.robustness.data import CellSource
 from tasks.robustness.published.sets import CellFiles, FoundSets, ImageFile, find_sets
+from tasks.robustness.published.settings import ImageNetSetsSettings
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,8 @@ class ImageNetSets(TaskData):
         loading: batches, workers, unreadable samples.
         recipe: see `Preparation`.
     """
+
+    settings_model = ImageNetSetsSettings
 
     def __init__(
         self,
