@@ -50,9 +50,14 @@ _RESNETS = ("resnet50", "resnet50_dcls")
 
 def list_backbones() -> list[str]:
     """Names that `create_backbone` knows, beside `timm/<name>` for every timm model."""
+    return [*list_convnexts(), *_RESNETS]
+
+
+def list_convnexts() -> list[str]:
+    """Names of the ConvNeXts, with dense kernels or learnable spacings."""
     plain = [f"convnext_{size}" for size in SIZES]
     dcls = [f"convnext_dcls_{size}" for size in SIZES]
-    return [*plain, *(f"convnext_tiny{v}" for v in _VARIANTS_OF_TINY), *dcls, *_RESNETS]
+    return [*plain, *(f"convnext_tiny{v}" for v in _VARIANTS_OF_TINY), *dcls]
 
 
 def create_backbone(

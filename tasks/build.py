@@ -19,6 +19,7 @@ from tasks.engine.accumulation import (
     check_validation_interval,
     drop_incomplete_step,
 )
+from tasks.engine.limits import check_limits
 from tasks.engine.optimization import Optimization
 from tasks.engine.precision import resolved_precision, with_precision
 from tasks.engine.task import Task
@@ -116,6 +117,8 @@ def build_trainer_for(
     notes = []
     if training:
         notes.append(data.fit_batches(trainer.world_size, is_explicit("dataset.batch_size")))
+    if task.protocol is None:
+        check_limits(_plain(config.trainer), data, trainer.world_size, training)
     accumulate(trainer, config.optim.total_batch_size, data.loading.batch_size)
     if training:
         batches = data.train_batch_count(trainer.world_size)

@@ -1,4 +1,4 @@
-"""How a job ends when it fails: a message with the mend, exit code 1, and no traceback.
+"""How a job ends when it fails: an error message with a fix, exit code 1, and no traceback.
 
 In a sweep the other jobs go on; the failure is noted in the job's folder, the closing table shows
 it, and the sweep as a whole ends with exit code 1.
@@ -47,13 +47,15 @@ def explained(debug: bool) -> Iterator[None]:
 
 def _known_cause(error: BaseException) -> Exception | None:
     """The first error of a known kind in the chain of causes, or None if it is a fault of ours."""
-    from dcls.errors import DclsError  # brings torch in, which --help must not wait for
+    from lightning.fabric.utilities.exceptions import MisconfigurationException  # brings torch in
+
+    from dcls.errors import DclsError
 
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (*_EXPLAINED, DclsError)) and not isinstance(
-            cause, InstantiationException
-        ):
+        if isinstance(
+            cause, (*_EXPLAINED, DclsError, MisconfigurationException)
+        ) and not isinstance(cause, InstantiationException):
             return cause
         cause = cause.__cause__
     return error if isinstance(error, InstantiationException) else None

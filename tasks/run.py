@@ -8,18 +8,25 @@ import hydra
 from omegaconf import DictConfig
 
 from tasks.command_line import allow_lazy_help
+from tasks.config.composition import explained_composition
 from tasks.failures import explained
 
 allow_lazy_help()
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="run")
-def main(config: DictConfig) -> None:
+def run(config: DictConfig) -> None:
     """Run one job; Hydra calls this once, or once per combination of a sweep (``-m``)."""
     with explained(debug=config.debug):
         from tasks.job import run_job  # imports torch, which --help must not wait for
 
         run_job(config)
+
+
+def main() -> None:
+    """Compose the settings of the command line, and run."""
+    with explained_composition():
+        run()
 
 
 if __name__ == "__main__":

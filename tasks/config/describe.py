@@ -7,6 +7,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tasks.config.fields import LARGEST, MOST
+
 _NOUNS = {
     int: "a whole number",
     float: "a number",
@@ -65,7 +67,7 @@ def _bounds(metadata: list[Any]) -> str:
             low = f"from {one.ge}"
         elif isinstance(one, Gt):
             low = f"above {one.gt}"
-        elif isinstance(one, Le):
+        elif isinstance(one, Le) and one.le not in (MOST, LARGEST):
             high = f"to {one.le}"
         elif isinstance(one, Lt):
             high = f"below {one.lt}"

@@ -19,10 +19,15 @@ def Doc(text: str) -> object:  # noqa: N802 - reads as a type does
     return Field(description=text)
 
 
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+MOST = 2**31 - 1
+"""Larger whole numbers fit no count of samples, steps or pixels."""
+LARGEST = 1e12
+"""Larger numbers would overflow in float32."""
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Whole = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]

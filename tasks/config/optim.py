@@ -24,7 +24,7 @@ class OptimSettings(Group):
     lr: Annotated[Positive, Doc("learning rate after the warm-up")]
     weight_decay: Annotated[NotNegative, Doc("of weights; positions, norms and biases have none")]
     betas: Annotated[list[Beta], Field(min_length=2, max_length=2), Doc("of AdamW")]
-    eps: Annotated[Positive, Doc("of AdamW")]
+    eps: Annotated[float, Field(ge=1e-20, le=1), Doc("of AdamW")]
     schedule: Annotated[
         Literal["cosine", "polynomial", "steps", "constant"], Doc("of the rate after the warm-up")
     ]

@@ -3,22 +3,23 @@
 import difflib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from inspect import Parameter, signature
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from dcls.backbones import list_convnexts
+from tasks.config.backbone import BackboneSettings, ConvNextSettings
 from tasks.config.benchmark import BenchmarkGroup
 from tasks.config.data import DatasetSettings
 from tasks.config.describe import allowed
 from tasks.config.fields import Group
 from tasks.config.optim import OptimSettings
 from tasks.config.run import RunSettings
+from tasks.config.signatures import model_of_signature
 from tasks.config.task import TaskSettings
 from tasks.config.trainer import (
-    BackboneSettings,
     CallbackSettings,
     ExperimentSettings,
     ModeSettings,
@@ -27,17 +28,16 @@ from tasks.config.trainer import (
 from tasks.errors import SettingError, TaskError
 
 DOCUMENT = "docs/settings.md"
-_FIXED: dict[str, type[Group]] = {
+FIXED: dict[str, type[Group]] = {
     "optim": OptimSettings,
     "trainer": TrainerSettings,
-    "backbone": BackboneSettings,
     "experiment": ExperimentSettings,
     "mode": ModeSettings,
     "benchmark": BenchmarkGroup,
 }
 _BY_TARGET: dict[str, type[Group]] = {"task": TaskSettings, "dataset": DatasetSettings}
-_GIVEN = {"self", "loading", "data", "backbone", "optimization"}
-"""Arguments of tasks and datasets that are objects, not settings."""
+_GIVEN = frozenset({"loading", "data", "backbone", "optimization", "save_dir"})
+"""Arguments that are objects or follow from the run, not settings."""
 
 
 def check_schema(config: DictConfig) -> None:
@@ -60,14 +60,19 @@ def check_schema(config: DictConfig) -> None:
 
 def _models(name: str, value: Any) -> Iterator[tuple[str, type[BaseModel], Any]]:
     """The models of what stands under a name at the top: its path, model and value."""
-    if name in _FIXED:
+    if name in FIXED:
         if name != "experiment" or value is not None:
-            yield name, _FIXED[name], value
+            yield name, FIXED[name], value
+    elif name == "backbone":
+        known = isinstance(value, Mapping) and value.get("name") in list_convnexts()
+        yield name, ConvNextSettings if known else BackboneSettings, value
     elif name in _BY_TARGET:
         yield name, model_of(name, value, _BY_TARGET[name]), value
     elif name in ("logger", "callbacks"):
-        for key, one in (value or {}).items():
-            yield f"{name}.{key}", CallbackSettings, one
+        if not isinstance(value, Mapping):
+            raise SettingError(f"{name}={shown(value)} must be a group of settings{_see(name)}")
+        for key, one in value.items():
+            yield f"{name}.{key}", model_of(f"{name}.{key}", one, CallbackSettings), one
     elif isinstance(value, Mapping):  # a group of a mode from outside
         return
     else:
@@ -86,14 +91,7 @@ def model_of(group: str, settings: Any, base: type[Group]) -> type[BaseModel]:
     own = getattr(target, "settings_model", None)
     if isinstance(own, type) and issubclass(own, BaseModel):
         return own
-    further: dict[str, Any] = {
-        name: (Any, ... if parameter.default is Parameter.empty else parameter.default)
-        for name, parameter in signature(target).parameters.items()
-        if name not in _GIVEN
-        and name not in base.model_fields
-        and parameter.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-    }
-    return create_model(f"{target.__name__}Settings", __base__=base, **further)
+    return model_of_signature(target, base, _GIVEN)
 
 
 def imported(group: str, target: str) -> Any:
@@ -108,7 +106,9 @@ def imported(group: str, target: str) -> Any:
     except TaskError:  # such as a library of the system that is missing
         raise
     except (ImportError, AttributeError, ValueError) as error:
-        raise SettingError(f"{group}._target_={target} cannot be imported: {error}") from error
+        raise SettingError(
+            f"{group}._target_={target} cannot be imported: {error}{_see(group)}"
+        ) from error
 
 
 def _check(model: type[BaseModel], value: Any, path: str) -> None:

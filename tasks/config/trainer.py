@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from tasks.config.fields import Count, Doc, Group, NotNegative, PositiveShare, Text, Whole
+from tasks.config.fields import MOST, Count, Doc, Group, NotNegative, PositiveShare, Text, Whole
 
-AtLeastMinusOne = Annotated[int, Field(ge=-1)]
+AtLeastMinusOne = Annotated[int, Field(ge=-1, le=MOST)]
+Processes = Annotated[int, Field(ge=1, le=1024)]
 Part = Annotated[float, Field(ge=0, le=1)] | Whole
 PartToUse = PositiveShare | Count
 
@@ -22,7 +23,7 @@ class TrainerSettings(Group):
 
     accelerator: Annotated[Text, Doc("auto (the best there is), cpu, gpu, or another of Lightning")]
     devices: Annotated[
-        Count | Literal["auto", -1] | Text | Annotated[list[Whole], Field(min_length=1)],
+        Processes | Literal["auto", -1] | Text | Annotated[list[Whole], Field(min_length=1)],
         Doc("processes on this machine, their numbers in a list, or auto: all"),
     ]
     num_nodes: Annotated[Count, Doc("machines; more than one only under torchrun or SLURM")]
@@ -75,14 +76,3 @@ class ModeSettings(Group):
 
     target: Annotated[Text, Field(alias="_target_"), Doc("the class of the mode")]
     name: Annotated[Text, Doc("its name")]
-
-
-class BackboneSettings(Group):
-    """Group `backbone`: a name, and arguments of the backbone of that name."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: Annotated[Text, Doc("of a backbone, or timm/<name>")]
-    pretrained: Annotated[
-        Text | None, Doc("a checkpoint whose weights the backbone starts from, without its head")
-    ] = None

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -231,6 +232,10 @@ class TaskData(L.LightningDataModule):
     ) -> Sampler[list[Any]] | None:
         """Batches of training samples for one of `world` processes; None: drawn at random."""
         return None
+
+    def evaluation_batch_count(self, split: Split, world: int) -> int:
+        """Batches of a split in evaluation for each of `world` processes."""
+        return ceil(ceil(self.count(split) / world) / self.loading.batch_size)
 
     def train_batch_count(self, world: int) -> int:
         """Batches of an epoch of training for each of `world` processes."""

@@ -1,8 +1,8 @@
 """Settings of segmentation: the task, its datasets, and how their images are prepared."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tasks.config.data import DatasetSettings, Recipe, ShapesSettings
 from tasks.config.fields import (
@@ -27,13 +27,20 @@ class InferenceSettings(Group):
     window_batch: Annotated[Count, Doc("windows that are computed at once")]
 
 
+class HeadSettings(Group):
+    """A head of mmsegmentation, by its type and any of its arguments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[Text, Doc("a head of mmsegmentation, such as UPerHead; added: its arguments")]
+    channels: Annotated[Count | None, Doc("of its convolutions; null: as published")] = None
+
+
 class SegmentationSettings(TaskSettings):
     """Group `task` of semantic segmentation."""
 
-    decode_head: Annotated[dict[str, Any], Doc("a head of mmsegmentation by type and arguments")]
-    auxiliary_head: Annotated[
-        dict[str, Any] | None, Doc("a head that only helps training; null: none")
-    ]
+    decode_head: Annotated[HeadSettings, Doc("the head")]
+    auxiliary_head: Annotated[HeadSettings | None, Doc("helps training alone; null: none")]
     classifier_std: Annotated[Positive, Doc("of the initial weights of each head's last layer")]
     inference: Annotated[InferenceSettings, Doc("windows of eval=slide")]
 
