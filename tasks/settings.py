@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from tasks.config.schema import check_brought
 from tasks.derived import check_one_place
 from tasks.errors import SettingError
 from tasks.modes.mode import Mode
@@ -18,6 +19,7 @@ def check_settings(config: DictConfig, mode: type[Mode]) -> None:
     mode.check(config)
     _check_nodes(config)
     check_one_place(config)
+    check_brought(config)
     _check_dataset_serves_task(config)
     check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
     _check_checkpoint(config, mode)

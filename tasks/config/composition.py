@@ -66,10 +66,9 @@ def _no_such_choice(error: MissingConfigException) -> str:
         return str(error).splitlines()[0]
     near = difflib.get_close_matches(choice, options, n=1)
     said = f"{group}={choice}: there is no such choice. "
-    if near:
-        return f"{said}Did you mean {group}={near[0]}?"
+    meant = f"Did you mean {group}={near[0]}? " if near else ""
     listed = ", ".join(options[:_MOST]) + (", ..." if len(options) > _MOST else "")
-    return f"{said}Choose one of {listed}."
+    return f"{said}{meant}Choose one of {listed}."
 
 
 def _no_such_setting(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.resources import files
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -10,7 +10,6 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-import conf
 from tasks.config.backbone import BackboneSettings, ConvNextSettings
 from tasks.config.data import DatasetSettings
 from tasks.config.describe import allowed
@@ -71,8 +70,8 @@ def _by_choice() -> dict[str, Models]:
 
 
 def _choices(group: str) -> list[str]:
-    folder = Path(str(conf.__file__)).parent / group
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    names = (path.name for path in files("conf").joinpath(group).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def _plain(*overrides: str) -> dict[str, Any]:

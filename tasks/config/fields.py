@@ -21,7 +21,7 @@ def Doc(text: str) -> object:  # noqa: N802 - reads as a type does
 
 MOST = 2**31 - 1
 """Larger whole numbers fit no count of samples, steps or pixels."""
-LARGEST = 1e12
+LARGEST = 1e37
 """Larger numbers would overflow in float32."""
 
 Count = Annotated[int, Field(ge=1, le=MOST)]

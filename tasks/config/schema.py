@@ -1,7 +1,7 @@
 """Every group of settings held against its model, before anything is built or any file written."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -35,7 +35,10 @@ FIXED: dict[str, type[Group]] = {
     "mode": ModeSettings,
     "benchmark": BenchmarkGroup,
 }
-_BY_TARGET: dict[str, type[Group]] = {"task": TaskSettings, "dataset": DatasetSettings}
+BROUGHT: dict[str, type[Group]] = {"task": TaskSettings, "dataset": DatasetSettings}
+"""Groups whose models are those of the classes that they name."""
+_OF_ENTRIES = ("logger", "callbacks")
+_KNOWN = {*RunSettings.model_fields, *BROUGHT, "backbone"}
 _GIVEN = frozenset({"loading", "data", "backbone", "optimization", "save_dir"})
 """Arguments that are objects or follow from the run, not settings."""
 
@@ -43,40 +46,48 @@ _GIVEN = frozenset({"loading", "data", "backbone", "optimization", "save_dir"})
 def check_schema(config: DictConfig) -> None:
     """Raise `SettingError` for the first setting that is not what its model says.
 
+    Groups that a checkpoint may bring are left to `check_brought`.
+
     Args:
         config: the composed configuration.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    groups = {str(key): value for key, value in plain.items()}
+    groups = _plain(config)
     top = {key: value for key, value in groups.items() if key in RunSettings.model_fields}
     _check(RunSettings, top, "")
     for name, value in groups.items():
-        if name in RunSettings.model_fields:
-            continue
-        for path, model, settings in _models(name, value):
-            _check(model, settings, path)
+        if name in FIXED:
+            if name != "experiment" or value is not None:
+                _check(FIXED[name], value, name)
+        elif name in _OF_ENTRIES:
+            if not isinstance(value, Mapping):
+                raise SettingError(f"{name}={shown(value)} must be a group of settings{_see(name)}")
+            for key, one in value.items():
+                path = f"{name}.{key}"
+                _check(model_of(path, one, CallbackSettings), one, path)
+        elif name not in _KNOWN and not isinstance(value, Mapping):
+            raise SettingError(_unknown(name, value, RunSettings))
 
 
-def _models(name: str, value: Any) -> Iterator[tuple[str, type[BaseModel], Any]]:
-    """The models of what stands under a name at the top: its path, model and value."""
-    if name in FIXED:
-        if name != "experiment" or value is not None:
-            yield name, FIXED[name], value
-    elif name == "backbone":
-        known = isinstance(value, Mapping) and value.get("name") in list_convnexts()
-        yield name, ConvNextSettings if known else BackboneSettings, value
-    elif name in _BY_TARGET:
-        yield name, model_of(name, value, _BY_TARGET[name]), value
-    elif name in ("logger", "callbacks"):
-        if not isinstance(value, Mapping):
-            raise SettingError(f"{name}={shown(value)} must be a group of settings{_see(name)}")
-        for key, one in value.items():
-            yield f"{name}.{key}", model_of(f"{name}.{key}", one, CallbackSettings), one
-    elif isinstance(value, Mapping):  # a group of a mode from outside
-        return
-    else:
-        raise SettingError(_unknown(name, value, RunSettings))
+def check_brought(config: DictConfig) -> None:
+    """Like `check_schema`, for the groups that a checkpoint may bring: task, dataset, backbone.
+
+    Args:
+        config: the configuration, with what the checkpoint brings.
+    """
+    groups = _plain(config)
+    name = groups["backbone"].get("name") if isinstance(groups["backbone"], Mapping) else None
+    convnext = name in list_convnexts()
+    _check(ConvNextSettings if convnext else BackboneSettings, groups["backbone"], "backbone")
+    for group, base in BROUGHT.items():
+        value = groups[group]
+        if not isinstance(value, Mapping) or "_target_" in value:  # random images have none
+            _check(model_of(group, value, base), value, group)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def model_of(group: str, settings: Any, base: type[Group]) -> type[BaseModel]:
@@ -142,7 +153,9 @@ def _message(model: type[BaseModel], value: Any, path: str, error: ValidationErr
     assert isinstance(field, FieldInfo)
     if first["type"] == "missing":
         return f"{here} is missing: {field.description}. It must be {allowed(field)}{_see(here)}"
-    return f"{here}={shown(found)} must be {allowed(field)}{_see(here)}"
+    most = first.get("ctx", {}).get("le")
+    limit = f", at most {most}" if first["type"] == "less_than_equal" else ""
+    return f"{here}={shown(found)} must be {allowed(field)}{limit}{_see(here)}"
 
 
 def _unknown(name: str, value: Any, model: type[BaseModel]) -> str:

@@ -31,6 +31,7 @@ TOP = {
     "mode._target_": Elsewhere(
         "test_run.py::test_testing_a_checkpoint_gives_the_figures_of_its_run", "mode=test"
     ),
+    "plugins": Elsewhere("test_plugins.py::test_everything_that_can_be_added_from_outside"),
     "seed": Elsewhere(
         "test_run.py::test_the_same_seed_gives_the_same_figures_and_another_does_not"
     ),

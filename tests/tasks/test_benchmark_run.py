@@ -236,7 +236,7 @@ def test_recipes_of_other_tasks_need_no_dataset(run):
         (["compare=[convnext_tinny]"], ["No backbone is called 'convnext_tinny'", "convnext_tiny"]),
         (["compare=timm/resnet5"], ["timm/resnet5", "timm/resnet50"]),
         (["benchmark.image_size=16"], ["benchmark.image_size=16", "stride"]),
-        (["benchmark.passes=[sleeping]"], ["inference, training"]),
+        (["benchmark.passes=[sleeping]"], ["inference or training"]),
         (["benchmark.variants=[bent]"], ["folded+compiled"]),
         (["benchmark.batch_sizes=[0]"], ["benchmark.batch_sizes=[0]"]),
         (["compile=true"], ["benchmark.variants=[plain,compiled]"]),

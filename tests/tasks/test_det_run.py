@@ -219,7 +219,7 @@ def test_a_image_turned_by_its_camera(run, root):
 
 def test_settings_that_do_not_exist(run, root):
     refused(run(*DET_SHAPES, "detector=yolo"), "detector=yolo", "mask_rcnn")
-    refused(run(*DET_SHAPES, "task.channels=0"), "task.channels=0", "at least 1")
+    refused(run(*DET_SHAPES, "task.channels=0"), "task.channels=0 must be a whole number from 1")
     refused(run(*files(root, "dataset.recipe.scales=[]")), "dataset.recipe.scales")
     refused(run(*DET, "dataset=imagefolder", "dataset.root=x"), "serves task=cls")
 

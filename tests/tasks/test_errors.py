@@ -124,7 +124,7 @@ def test_debug_shows_where_it_was_raised(run):
 
 def test_a_depthwise_that_does_not_exist(run):
     ended = refused(run, *TINY_SHAPES, "depthwise=cuda")
-    assert "choose one of auto, torch, triton" in ended.err
+    assert "depthwise=cuda must be auto or torch or triton" in ended.err
     assert ended.folders == []
 
 

@@ -326,7 +326,7 @@ def test_copies_of_the_published_profile_are_cut_once(run, tmp_path):
         (("mode=corrupt",), ("out=",)),
         (("task=robustness",), ("no run", "ckpt=")),
         (("limit=many",), ("limit=many", "whole number")),
-        (("corruptions=null",), ("corruptions=None", "published")),
+        (("corruptions=null",), ("corruptions=null must be a text, or a list",)),
         (("mode=robustness", "corruption=fog/3", "ckpt=timm/resnet18"), ("corruptions=[fog]",)),
         (
             ("mode=robustness", "trainer.limit_test_batches=2", "ckpt=timm/resnet18"),

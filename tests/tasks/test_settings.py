@@ -11,7 +11,7 @@ from effects.leaves import leaves
 
 import conf
 from tasks.config.document import document
-from tasks.config.schema import check_schema
+from tasks.config.schema import check_brought, check_schema
 from tasks.errors import SettingError
 
 ROOT = Path(conf.__file__).parent
@@ -99,13 +99,16 @@ def test_every_setting_is_in_the_page():
 )
 def test_everything_shipped_is_as_its_models_say(path):
     if path.parent.name != "sweep":
-        check_schema(composed(f"{path.parent}={path.name}"))
+        config = composed(f"{path.parent}={path.name}")
+        check_schema(config)
+        check_brought(config)
 
 
 def refusal_of(config):
     """What is said of a configuration that is refused; None: it is taken."""
     try:
         check_schema(config)
+        check_brought(config)
     except SettingError as error:
         return str(error)
     return None

@@ -281,6 +281,6 @@ def test_what_is_wrong_with_shards_is_said(run, tmp_path, change, parts):
 def test_an_empty_pattern_and_empty_shards_are_errors(run, tmp_path):
     root = write_splits(tmp_path / "shards", val=(0, 0))
     refused(run(*SHARDS, *root), "val split of dataset=webdataset is empty")
-    refused(run(*SHARDS, *root, "dataset.splits.train=null"), "dataset.splits is empty")
+    refused(run(*SHARDS, *root, "dataset.splits.train=null"), "dataset.splits.train=null must be")
     refused(run(*SHARDS, *root, "dataset.splits.train='{0..2.tar'"), "cannot be expanded")
     refused(run(*SHARDS, *root, "dataset.shuffle=0"), "dataset.shuffle=0")
