@@ -10,10 +10,11 @@ import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
+from tasks.config.derived import completed
+from tasks.config.explicit import is_explicit
 from tasks.config.schema import imported
 from tasks.data.images import Alteration
 from tasks.data.loaders import Loading, TaskData
-from tasks.derived import completed
 from tasks.engine.accumulation import (
     accumulate,
     check_validation_interval,
@@ -27,7 +28,6 @@ from tasks.engine.trained import facts_of
 from tasks.engine.trainer import build_trainer
 from tasks.engine.unreadable import UnreadableLimit
 from tasks.errors import SettingError
-from tasks.explicit import is_explicit
 from tasks.reporting.provenance import package_versions
 
 _LOADING = [field.name for field in fields(Loading)]

@@ -18,11 +18,11 @@ from tasks.benchmark.models import spread_positions
 from tasks.benchmark.random_images import RandomImages
 from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
 from tasks.build import build_task
+from tasks.config.explicit import explicit_settings
 from tasks.engine.precision import device_type, resolved_precision
 from tasks.engine.task import Task
 from tasks.engine.trained import trained_settings
 from tasks.errors import SettingError
-from tasks.explicit import explicit_settings
 from tasks.modes.checkpoint_settings import as_trained
 from tasks.trained_runs import source_of
 

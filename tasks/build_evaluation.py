@@ -19,9 +19,9 @@ from tasks.build_corruption import (
     given_profile,
     prepared_for,
 )
+from tasks.config.derived import completed
 from tasks.data.loaders import TaskData
 from tasks.data.pixels import Pixels
-from tasks.derived import completed
 from tasks.engine.classifier import Classifier
 from tasks.engine.precision import resolved_precision
 from tasks.engine.task import Task

@@ -9,13 +9,11 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
-from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from tasks.config import command
 from tasks.errors import TaskError
 
 FAILURE_FILE = "failed.json"
@@ -39,7 +37,7 @@ def explained(debug: bool) -> Iterator[None]:
             print(f"\nerror: {known}", file=sys.stderr)
             if not debug:
                 print("(debug=true shows where it was raised)", file=sys.stderr)
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
+        if command.is_sweep():
             _note_failure(known or error)
             return
         sys.exit(1)
@@ -62,11 +60,11 @@ def _known_cause(error: BaseException) -> Exception | None:
 
 
 def _note_failure(error: BaseException) -> None:
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = command.job_folder()
     folder.mkdir(parents=True, exist_ok=True)
     note = {
         "error": type(error).__name__,
         "message": str(error),
-        "overrides": list(HydraConfig.get().overrides.task),
+        "overrides": command.overrides(),
     }
     (folder / FAILURE_FILE).write_text(json.dumps(note, indent=2) + "\n")

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from tasks.config import command
+from tasks.config.checks import check_settings, import_plugins
 from tasks.config.schema import check_schema, imported
 from tasks.depthwise import set_depthwise
 from tasks.modes.mode import Mode, Result
@@ -17,7 +18,6 @@ from tasks.reporting.provenance import Provenance
 from tasks.reporting.results import Results
 from tasks.reporting.run_report import write_run_report
 from tasks.run_folder import claim_run_folder, removed_if_refused, write_protocol
-from tasks.settings import check_nothing_missing, check_settings, import_plugins
 
 
 def run_job(config: DictConfig) -> None:
@@ -28,7 +28,6 @@ def run_job(config: DictConfig) -> None:
     """
     started = time.monotonic()
     import_plugins(config)
-    check_nothing_missing(config)
     check_schema(config)
     mode_class: type[Mode] = imported("mode", config.mode._target_)
     config = mode_class.with_checkpoint(config)
@@ -42,8 +41,8 @@ def run_job(config: DictConfig) -> None:
     folder = claim_run_folder(
         config.runs, mode.folder_group, config.name, config.run_dir, mode.protocol
     )
-    overrides = [*HydraConfig.get().overrides.task, *mode.child_overrides]
-    with job_processes(overrides, folder) as children, mode.environment():
+    arguments = [*command.options(), *command.overrides(), *mode.child_overrides]
+    with job_processes(arguments, folder) as children, mode.environment():
         with removed_if_refused(folder):
             mode.start(folder)
         if mode.is_main_process:
@@ -67,7 +66,7 @@ def _open(mode: Mode, folder: Path) -> None:
 
 
 def _provenance(config: DictConfig) -> Provenance:
-    return Provenance.gather(list(HydraConfig.get().overrides.task), config.seed)
+    return Provenance.gather(command.overrides(), config.seed)
 
 
 def _report(

@@ -22,12 +22,12 @@ LAUNCHER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID")
 
 @contextmanager
 def job_processes(
-    overrides: Sequence[str], folder: Path
+    arguments: Sequence[str], folder: Path
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Set the command that this job's children run; on leaving, wait for them and clean up.
 
     Args:
-        overrides: this job's own command-line overrides.
+        arguments: of the command, without those of a sweep.
         folder: its run folder.
 
     Yields:
@@ -35,7 +35,7 @@ def job_processes(
     """
     command, inherited = sys.argv[:], FOLDER_VARIABLE in os.environ
     external = any(name in os.environ for name in LAUNCHER_VARIABLES) or inherited
-    sys.argv = [command[0], *overrides]
+    sys.argv = [command[0], *arguments]
     os.environ[FOLDER_VARIABLE] = str(folder)
     children: list[subprocess.Popen[bytes]] = []
     try:

@@ -7,7 +7,7 @@ imported before a job starts, so that ``--help`` and ``--cfg job`` answer at onc
 import hydra
 from omegaconf import DictConfig
 
-from tasks.command_line import allow_lazy_help
+from tasks.config.command_line import allow_lazy_help
 from tasks.config.composition import explained_composition
 from tasks.failures import explained
 

@@ -8,9 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-
+from tasks.config import command
 from tasks.errors import ReportError, SettingError
 from tasks.reporting.files import to_json, write_atomically
 from tasks.reporting.results import FILE_NAME as RESULTS_FILE
@@ -52,8 +50,8 @@ def claim_run_folder(
             check_continues(folder, protocol)
             return folder.resolve()
         return _claim_named(folder)
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
-        return _claim_named(Path(HydraConfig.get().runtime.output_dir))
+    if command.is_sweep():
+        return _claim_named(command.job_folder())
     plain_name = name.replace("/", "-")  # a timm backbone is called timm/<name>
     return _claim_new(Path(root) / task / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{plain_name}")
 

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dcls.backbones import TIMM_PREFIX
 from dcls.checkpoint import read_state
 from dcls.recognition import guess_backbone
-from tasks.derived import in_one_place
+from tasks.config.derived import in_one_place
 from tasks.engine.trained import CONFIG_FILE, trained_settings
 from tasks.errors import SettingError
 

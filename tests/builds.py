@@ -108,6 +108,6 @@ def with_settings(config, changes):
 
 def with_derived(config):
     """A copy of the configuration in which the arguments that follow a setting have its value."""
-    from tasks.derived import completed
+    from tasks.config.derived import completed
 
     return with_settings(config, {group: completed(config, group) for group in ("task", "dataset")})

@@ -8,13 +8,13 @@ run is used as composed.
 import logging
 from collections.abc import Collection
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dcls.backbones import list_backbones
+from tasks.config import command
+from tasks.config.explicit import Explicit, explicit_settings
 from tasks.errors import SettingError
-from tasks.explicit import Explicit, explicit_settings
 from tasks.trained_runs import Difference, Source, guessed_backbone, plain_group
 
 logger = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ def check_composed_for(source: Source, config: DictConfig) -> None:
 def _check_task(source: Source, config: DictConfig) -> None:
     """Raise `SettingError` if another task was asked for than the run's."""
     assert source.run is not None
-    its, asked = source.run.task.name, HydraConfig.get().runtime.choices.get("task")
+    its, asked = source.run.task.name, command.choice("task")
     explicit = explicit_settings()
     if its != config.task.name and asked != ANY_TASK and "task" in explicit.choices:
         raise SettingError(

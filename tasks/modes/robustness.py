@@ -7,11 +7,11 @@ from typing import Any, cast
 from omegaconf import DictConfig
 
 from tasks.build_evaluation import build_evaluation
+from tasks.config.explicit import explicit_settings
 from tasks.data.loaders import TaskData
 from tasks.engine.finite_outputs import not_finite_notes
 from tasks.engine.task import Task
 from tasks.errors import SettingError
-from tasks.explicit import explicit_settings
 from tasks.modes.mode import Result
 from tasks.modes.robustness_settings import evaluated
 from tasks.modes.with_trainer import TrainerMode

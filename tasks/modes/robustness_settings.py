@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from tasks.config import command
+from tasks.config.explicit import explicit_settings
 from tasks.errors import SettingError
-from tasks.explicit import explicit_settings
 from tasks.modes.checkpoint_settings import ANY_TASK, as_trained, check_composed_for
 from tasks.trained_runs import given_checkpoints, newest_runs, source_of
 
@@ -25,7 +25,7 @@ def evaluated(config: DictConfig) -> DictConfig:
     """
     own = config.copy()
     OmegaConf.set_struct(own, False)
-    free = HydraConfig.get().runtime.choices.get("task") == ANY_TASK  # the run says which task
+    free = command.choice("task") == ANY_TASK  # the run says which task
     if not given_checkpoints(config):
         own.ckpt = str(_newest_run(config, any_task=free and _no_images(config)))
     first, count = source_of(given_checkpoints(own)[0]), len(given_checkpoints(own))

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from tasks.command_line import checked_if_string
+from tasks.config.command_line import checked_if_string
 
 MOST_CPU_SECONDS = 1.5
 TRIES = 3

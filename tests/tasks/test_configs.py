@@ -186,8 +186,8 @@ def test_every_experiment_says_its_command():
 def test_an_experiment_of_another_task_is_refused():
     from omegaconf import open_dict
 
+    from tasks.config.checks import check_experiment
     from tasks.errors import SettingError
-    from tasks.settings import check_experiment
 
     config = composed("experiment=fashion_mnist", "dataset.root=/x")
     check_experiment(config, "fashion_mnist")

@@ -8,7 +8,7 @@ from commands import refused
 from omegaconf import OmegaConf
 
 import dcls
-from tasks.explicit import Explicit
+from tasks.config.explicit import Explicit
 from tasks.modes import robustness
 
 WHERE = {

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from segmentation import SEG_SHAPES
 
 from tasks.build import build_data
-from tasks.derived import check_one_place
+from tasks.config.derived import check_one_place
 from tasks.errors import SettingError
 
 PLACES = [

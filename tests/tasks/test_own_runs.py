@@ -103,7 +103,7 @@ def test_a_test_of_class_folders_at_a_size_of_their_own(run, image_folder, tmp_p
 def test_another_dataset_is_prepared_as_that_of_the_run():
     from omegaconf import OmegaConf
 
-    from tasks.explicit import Explicit
+    from tasks.config.explicit import Explicit
     from tasks.modes.checkpoint_settings import preprocess_as
 
     recipe = {"mean": [0.1], "std": [0.2], "crop_fraction": 0.5, "old": 1}

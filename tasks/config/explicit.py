@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.config_source import ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from tasks.config import command
 
 _SHIPPED = ("pkg://conf", "pkg://hydra.conf", "structured://")
 """Where the defaults lie: of this project and of Hydra."""
@@ -50,9 +50,8 @@ class Explicit:
 
 def explicit_settings() -> Explicit:
     """What was set explicitly for the job that Hydra is running."""
-    job, loader = HydraConfig.get(), GlobalHydra.instance().config_loader()
-    overrides = (*job.overrides.hydra, *job.overrides.task)
-    return _found(loader, job.job.config_name, overrides)
+    given = (*command.hydra_overrides(), *command.overrides())
+    return _found(command.config_loader(), command.config_name(), given)
 
 
 @lru_cache(maxsize=1)  # of the job that runs: several places ask, and each look reads all files
@@ -84,9 +83,9 @@ def _found(loader: ConfigLoader, config_name: str | None, overrides: tuple[str, 
 
 def is_explicit(name: str) -> bool:
     """Whether a setting was set explicitly; of a configuration without a command nothing was."""
-    if not HydraConfig.initialized():
+    if not command.is_running():
         return False
-    given = (override.partition("=")[0] for override in HydraConfig.get().overrides.task)
+    given = (override.partition("=")[0] for override in command.overrides())
     # The command line mostly tells; only otherwise all config files are read once more.
     return any(key.lstrip("+") == name for key in given) or explicit_settings().has(name)
 

@@ -4,11 +4,11 @@ import importlib
 import os
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from tasks.config import command
+from tasks.config.derived import check_one_place
 from tasks.config.schema import check_brought
-from tasks.derived import check_one_place
 from tasks.errors import SettingError
 from tasks.modes.mode import Mode
 from tasks.processes import LAUNCHER_VARIABLES
@@ -21,7 +21,7 @@ def check_settings(config: DictConfig, mode: type[Mode]) -> None:
     check_one_place(config)
     check_brought(config)
     _check_dataset_serves_task(config)
-    check_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
+    check_experiment(config, command.choice("experiment"))
     _check_checkpoint(config, mode)
     check_nothing_missing(config)
 
