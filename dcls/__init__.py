@@ -1,7 +1,7 @@
 """Dilated Convolution with Learnable Spacings: layers and backbones (arXiv 2112.03740)."""
 
 from dcls.backbone import Backbone
-from dcls.backbones import create_backbone, list_backbones
+from dcls.backbones import create_backbone, list_backbones, register_backbone
 from dcls.checkpoint import LoadReport, load_checkpoint
 from dcls.convnext import ConvNeXt
 from dcls.depthwise import DepthwiseConv2d, depthwise_conv2d
@@ -45,6 +45,7 @@ __all__ = [
     "load_model_checkpoint",
     "parameter_roles",
     "plan_replacement",
+    "register_backbone",
     "replace_convs",
     "repulsive_loss",
 ]

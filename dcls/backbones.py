@@ -1,7 +1,7 @@
 """Backbones by name."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -45,12 +45,42 @@ blocks for small images and short runs, is ours."""
 _DENSE = {"": (7, 1), "_dil2": (7, 2), "_ker17": (17, 1)}
 _VARIANTS_OF_TINY = ("_dil2", "_ker17")
 _TAPS = 49  # of the 7x7 kernel whose parameters a DCLS kernel matches
-_RESNETS = ("resnet50", "resnet50_dcls")
+
+
+Builder = Callable[..., Backbone]
+"""Called with name, num_classes, features and the settings, by keyword but for the name."""
+_registered: dict[str, Builder] = {}
+
+
+def register_backbone(*names: str) -> Callable[[Builder], Builder]:
+    """A decorator for a function that builds the backbones of these names.
+
+    The function is called as ``build(name, num_classes=..., features=..., **settings)`` and returns
+    a `Backbone`. A module that registers backbones must be imported before they are asked for, such
+    as by the setting ``plugins=[my_module]`` of ``python -m tasks.run``.
+
+    Args:
+        *names: that `create_backbone` gives to the function.
+
+    Raises:
+        BackboneArgumentError: a name that another function has.
+    """
+
+    def register(build: Builder) -> Builder:
+        taken = [name for name in names if _registered.get(name, build) is not build]
+        if taken:
+            raise BackboneArgumentError(
+                f"{', '.join(taken)} is registered already; choose another name"
+            )
+        _registered.update(dict.fromkeys(names, build))
+        return build
+
+    return register
 
 
 def list_backbones() -> list[str]:
     """Names that `create_backbone` knows, beside `timm/<name>` for every timm model."""
-    return [*list_convnexts(), *_RESNETS]
+    return list(_registered)
 
 
 def list_convnexts() -> list[str]:
@@ -87,11 +117,9 @@ def create_backbone(
     """
     if name.startswith(TIMM_PREFIX):
         return _create_timm(name.removeprefix(TIMM_PREFIX), num_classes, features, settings)
-    if name in _RESNETS:
-        return _create_resnet(name, num_classes, features, settings)
-    if name not in list_backbones():
+    if name not in _registered:
         raise UnknownBackboneError(_unknown(name))
-    return _create_convnext(name.removeprefix("convnext_"), num_classes, features, settings)
+    return _registered[name](name, num_classes=num_classes, features=features, **settings)
 
 
 def equal_parameter_count(
@@ -117,10 +145,10 @@ def default_points(
     return 23 if has_widths else 17, count
 
 
-def _create_convnext(
-    variant: str, num_classes: int, features: bool, settings: dict[str, Any]
-) -> ConvNeXt:
+@register_backbone(*list_convnexts())
+def _create_convnext(name: str, num_classes: int, features: bool, **settings: Any) -> ConvNeXt:
     """A ConvNeXt by what follows `convnext_` in its name: `dcls_<size>` or `<size>[_<kind>]`."""
+    variant = name.removeprefix("convnext_")
     learned = variant.startswith("dcls_")
     size_name, underscore, kind = variant.removeprefix("dcls_").partition("_")
     size = SIZES[size_name]
@@ -161,9 +189,9 @@ def _dense(own: dict[str, Any]) -> DepthwiseSpec:
     return given
 
 
-def _create_resnet(
-    name: str, num_classes: int, features: bool, settings: dict[str, Any]
-) -> TimmBackbone:
+@register_backbone("resnet50", "resnet50_dcls")
+def _create_resnet(name: str, num_classes: int, features: bool, **settings: Any) -> TimmBackbone:
+    """Timm's ResNet-50, or the one with learnable spacings in place of its 3x3 convolutions."""
     backbone = _create_timm("resnet50", num_classes, features, settings)
     if name == "resnet50_dcls":
         replace_convs(backbone, kernel_size=7, which=_is_3x3, inplace=True)

@@ -17,6 +17,7 @@ from tasks.robustness.corruptions import (
     EXTRA,
     NEED_OPENCV,
     SEVERITIES,
+    all_corruptions,
     check,
     corrupt,
     generator_for,
@@ -158,7 +159,7 @@ def chosen_corruptions(names: str | Sequence[str]) -> tuple[str, ...]:
         check(name, SEVERITIES[0])
     if not listed:
         raise SettingError("corruptions=[] leaves nothing to evaluate. Set corruptions=published.")
-    return tuple(name for name in CORRUPTIONS + EXTRA if name in listed)
+    return tuple(name for name in all_corruptions() if name in listed)
 
 
 def corruptions_of(names: Sequence[str], seed: int, profile: Profile) -> list[Corruption]:

@@ -9,6 +9,7 @@ and motion blur and snow follow the package `imagecorruptions` instead of ImageM
 
 import hashlib
 from collections.abc import Callable
+from inspect import signature
 
 import numpy as np
 from numpy.random import Generator
@@ -78,6 +79,49 @@ _DRAWN: dict[str, Callable[[NDArray[np.uint8], Strength, Generator], NDArray[np.
 }
 
 
+_registered: dict[str, tuple[Strength, ...]] = {}
+
+
+def register_corruption(
+    *strengths: Strength,
+) -> Callable[[Callable[..., NDArray[np.uint8]]], Callable[..., NDArray[np.uint8]]]:
+    """A decorator for a function that is a further corruption, under the function's name.
+
+    The function takes an image (H, W, 3), uint8, and the strength of a severity, and if it has a
+    third argument a `numpy.random.Generator`; it returns the corrupted image. A module that
+    registers corruptions must be imported first, such as by the setting ``plugins=[my_module]``.
+
+    Args:
+        *strengths: of severities 1 to 5, whatever the size of the images.
+
+    Raises:
+        SettingError: another number of strengths, or a name that there is already.
+    """
+
+    def register(function: Callable[..., NDArray[np.uint8]]) -> Callable[..., NDArray[np.uint8]]:
+        name = str(getattr(function, "__name__", ""))
+        if len(strengths) != len(SEVERITIES):
+            raise SettingError(f"corruption {name}: {len(strengths)} strengths, expected 5.")
+        if name in CORRUPTIONS + EXTRA:
+            raise SettingError(f"There is a corruption {name} already; rename the function.")
+        drawn = len(signature(function).parameters) > 2
+        (_DRAWN if drawn else _FIXED)[name] = function
+        _registered[name] = strengths
+        return function
+
+    return register
+
+
+def registered_corruptions() -> tuple[str, ...]:
+    """The names of those that `register_corruption` added."""
+    return tuple(_registered)
+
+
+def all_corruptions() -> tuple[str, ...]:
+    """The names of all that there are, in the order of reports."""
+    return (*CORRUPTIONS, *EXTRA, *_registered)
+
+
 def corrupt(
     image: NDArray[np.uint8],
     name: str,
@@ -106,7 +150,8 @@ def corrupt(
         )
     image = np.ascontiguousarray(image)
     fixed = _FIXED.get(name)
-    given = strength(name, severity, strengths)
+    own = _registered.get(name)
+    given = own[severity - 1] if own else strength(name, severity, strengths)
     return fixed(image, given) if fixed else _DRAWN[name](image, given, draws)
 
 
@@ -115,7 +160,7 @@ def check(name: str, severity: int) -> None:
     if name not in _FIXED and name not in _DRAWN:
         raise SettingError(
             f"There is no corruption '{name}'. There are {', '.join(CORRUPTIONS)}, and the extra "
-            f"{', '.join(EXTRA)}."
+            f"{', '.join((*EXTRA, *_registered))}."
         )
     if severity not in SEVERITIES:
         raise SettingError(

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from tasks.reporting.drawing import COLOURS, INK, LINE, bare, bars, new_figure, styled
 from tasks.reporting.page import ReportFigure
 from tasks.reporting.texts import fitted
-from tasks.robustness.corruptions import CORRUPTIONS, EXTRA
+from tasks.robustness.corruptions import all_corruptions
 from tasks.robustness.figures.values import group_spans, spoken
 
 BASELINE = "AlexNet, published"
@@ -94,7 +94,7 @@ def difference_bars(
 
 def _ordered(names: set[str]) -> list[str]:
     """In the published order, unknown ones last."""
-    known = [name for name in (*CORRUPTIONS, *EXTRA) if name in names]
+    known = [name for name in all_corruptions() if name in names]
     return known + sorted(names - set(known))
 
 

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from tasks.reporting.drawing import COLOURS, SOFT, bare, new_figure, short, styled
 from tasks.reporting.page import ReportFigure
 from tasks.reporting.texts import fitted
-from tasks.robustness.corruptions import EXTRA, GROUPS, SEVERITIES
+from tasks.robustness.corruptions import (
+    EXTRA,
+    GROUPS,
+    SEVERITIES,
+    registered_corruptions,
+)
 from tasks.robustness.figures.values import (
     EXTRA_GROUP,
     Values,
@@ -72,7 +77,7 @@ def severity_curves(
 def _groups(series: Mapping[str, Values]) -> dict[str, tuple[list[str], list[str]]]:
     """Of each group with a figure of any model: all corruptions, and those with one."""
     groups = {}
-    for group, names in {**GROUPS, EXTRA_GROUP: EXTRA}.items():
+    for group, names in {**GROUPS, EXTRA_GROUP: (*EXTRA, *registered_corruptions())}.items():
         shown = [n for n in names if any(has_figure(values, n) for values in series.values())]
         if shown:
             groups[group] = (list(names), shown)

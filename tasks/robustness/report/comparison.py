@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tasks.errors import ReportError
 from tasks.reporting.results import FILE_NAME
 from tasks.robustness.cells import CLEAN, IMAGENET_C, ON_THE_FLY, Cell
-from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
+from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, all_corruptions
 from tasks.robustness.ledger import CellRecord, Ledger, Records
 from tasks.robustness.scoring.corrupted import complete_corruptions, error, image_sums
 from tasks.robustness.scoring.evaluations import SUBSETS, WHOLE
@@ -111,7 +111,7 @@ def corruption_differences(
 ) -> dict[str, tuple[float, float, float]]:
     """Mean error of the other minus own by corruption, where both have all severities."""
     differences = {}
-    for corruption in (*CORRUPTIONS, *EXTRA):
+    for corruption in all_corruptions():
         sides = [_of_corruption(side, collection, corruption) for side in (own, other)]
         if all(len(side) == len(SEVERITIES) for side in sides):
             values = [{(corruption, r.cell.severity): error(r) for r in side} for side in sides]

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.reporting.page import ReportFigure, Section, Table
 from tasks.robustness.cells import CLEAN, Cell
-from tasks.robustness.corruptions import CORRUPTIONS, EXTRA, SEVERITIES
+from tasks.robustness.corruptions import CORRUPTIONS, SEVERITIES, all_corruptions
 from tasks.robustness.figures.baseline_bars import baseline_bars
 from tasks.robustness.figures.heatmap import severity_heat_map
 from tasks.robustness.figures.severity_curves import severity_curves
@@ -35,7 +35,7 @@ def _figures(report: Report) -> list[ReportFigure]:
             if Cell(CLEAN) in e.records
         }
         wanted = CORRUPTIONS if report.kind.sets == "published" else ()
-        listed = [c for c in (*CORRUPTIONS, *EXTRA) if c in wanted or _any(series, c)]
+        listed = [c for c in all_corruptions() if c in wanted or _any(series, c)]
         limits = _limits(series) if len(series) > 1 else None
         images += [
             severity_heat_map(values, listed, name, model, worse, limits)
@@ -52,7 +52,7 @@ def _bars(report: Report) -> ReportFigure:
     records |= {other.name: other.records for other in report.others}
     errors, intervals = {}, {}
     for model, own in records.items():
-        found = {c: _severities(report, own, c) for c in (*CORRUPTIONS, *EXTRA)}
+        found = {c: _severities(report, own, c) for c in all_corruptions()}
         whole = {c: cells for c, cells in found.items() if len(cells) == len(SEVERITIES)}
         values = _values(report, own, "error")
         errors[model] = {c: over_severities(values, c) for c in whole}

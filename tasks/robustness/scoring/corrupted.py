@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.robustness.cells import CLEAN, IMAGENET_C, IMAGENET_C_BAR, ON_THE_FLY, Cell
-from tasks.robustness.corruptions import EXTRA, SEVERITIES
+from tasks.robustness.corruptions import EXTRA, SEVERITIES, registered_corruptions
 from tasks.robustness.ledger import CellRecord, Records
 from tasks.robustness.published.layouts import BAR_CORRUPTIONS
 from tasks.robustness.scoring.figure import Figure, Named, joined_remarks, remark_on, scored_cell
@@ -38,7 +38,7 @@ def corruptions(records: Records, collection: str = IMAGENET_C, suffix: str = ""
     if not used:
         remark = _incomplete(summary.missing, tuple(ALEXNET))
         yield f"mean_error{suffix}", Figure(float("nan"), remark=remark)
-        yield from _mean_error(f"extra_error{suffix}", own, EXTRA)
+        yield from _further(own, suffix)
         return
     remark = joined_remarks(_incomplete(summary.missing, tuple(ALEXNET)), remark_on(used))
     count = len(summary.errors) * len(SEVERITIES)
@@ -52,7 +52,14 @@ def corruptions(records: Records, collection: str = IMAGENET_C, suffix: str = ""
         span = _summed(among, [*excess, -sum(excess)])
         remark = joined_remarks(_incomplete(summary.missing, tuple(ALEXNET)), remark_on(among))
         yield f"relative_mce{suffix}", Figure(summary.relative_mce, span, remark)
+    yield from _further(own, suffix)
+
+
+def _further(own: Mapping[tuple[str, int], CellRecord], suffix: str) -> Named:
+    """Mean errors of the four extra corruptions, and of each that was registered."""
     yield from _mean_error(f"extra_error{suffix}", own, EXTRA)
+    for name in registered_corruptions():
+        yield from _mean_error(f"{name}_error{suffix}", own, (name,))
 
 
 def corrupted_classes(records: Records, imagenet: bool = False) -> Named:
