@@ -10,9 +10,13 @@ import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
 import dcls
+from tasks.config.data import DatasetSettings
 from tasks.config.derived import completed
 from tasks.config.explicit import is_explicit
+from tasks.config.fields import Group
 from tasks.config.schema import imported
+from tasks.config.task import TaskSettings
+from tasks.config.trainer import CallbackSettings
 from tasks.data.images import Alteration
 from tasks.data.loaders import Loading, TaskData
 from tasks.engine.accumulation import (
@@ -48,10 +52,8 @@ def build_data(
         alteration: gives, of the data, the alteration of the images of evaluation.
     """
     settings = completed(config, "dataset")
-    loading = Loading(**{key: settings.pop(key) for key in _LOADING if key in settings})
-    for key in ("tasks", "image_size", "hints"):
-        settings.pop(key, None)
-    data: TaskData = _built("dataset", settings, loading=loading)
+    loading = Loading(**{key: settings[key] for key in _LOADING if key in settings})
+    data: TaskData = _built("dataset", settings, DatasetSettings, loading=loading)
     if alteration is not None:
         data.alteration = alteration(data)
     if check_splits:
@@ -64,25 +66,23 @@ def build_data(
 def build_task(config: DictConfig, data: TaskData) -> Task:
     """The task of group `task` around the backbone of group `backbone`."""
     settings = completed(config, "task")
-    for key in ("name", "wing"):
-        settings.pop(key)
-    features = settings.pop("features")
     optim = _plain(config.optim)
     optim.pop("total_batch_size")
-    kind = {"features": True} if features else {"num_classes": len(data.class_names)}
+    kind = {"features": True} if settings["features"] else {"num_classes": len(data.class_names)}
     backbone_settings = _plain(config.backbone) | kind
     backbone = _build_backbone(dict(backbone_settings), config.compile)
     _check_image_size(backbone, config)
     task: Task = _built(
         "task",
         settings,
+        TaskSettings,
         backbone=backbone,
         optimization=Optimization(**optim),
         data=data,
     )
     task.settings = {
-        "class": settings.pop("_target_"),
-        "task": settings,
+        "class": settings["_target_"],
+        "task": arguments_of(type(task), settings, TaskSettings),
         "backbone": {k: v for k, v in backbone_settings.items() if k != "pretrained"},
         "optim": optim,
         "data": facts_of(data),
@@ -109,8 +109,12 @@ def build_trainer_for(
         The trainer, and what was set otherwise than by default, in words.
     """
     wanted = config.logger.values() if task.protocol is None else ()  # such runs have no curves
-    loggers = [_built("logger", _plain(one), save_dir=str(folder)) for one in wanted]
-    callbacks = [_built("callbacks", _plain(one)) for one in config.callbacks.values()]
+    loggers = [
+        _built("logger", _plain(one), CallbackSettings, save_dir=str(folder)) for one in wanted
+    ]
+    callbacks = [
+        _built("callbacks", _plain(one), CallbackSettings) for one in config.callbacks.values()
+    ]
     if task.protocol is None:  # robustness counts by itself, a condition at a time
         callbacks.append(UnreadableLimit(data))
     trainer = build_trainer(_plain(config.trainer), task, folder, loggers, callbacks)
@@ -148,19 +152,27 @@ def _check_image_size(backbone: dcls.Backbone, config: DictConfig) -> None:
         )
 
 
-def _built(group: str, settings: dict[str, Any], **objects: Any) -> Any:
+def arguments_of(target: Any, settings: dict[str, Any], base: type[Group]) -> dict[str, Any]:
+    """The settings that are arguments of a class; those of `base` that it does not take are not."""
+    taken = signature(target).parameters
+    declared = {info.alias or name for name, info in base.model_fields.items()}
+    return {k: v for k, v in settings.items() if k in taken or k not in declared}
+
+
+def _built(group: str, settings: dict[str, Any], base: type[Group], **objects: Any) -> Any:
     """The object that `_target_` names, from the other settings of a group and further objects.
 
     Args:
         group: its name, for messages.
         settings: `_target_` and arguments by name.
+        base: the settings that each entry of the group has; not all are arguments.
         **objects: arguments that no setting can be.
 
     Raises:
         SettingError: there is no such target, or it does not take these arguments.
     """
-    arguments = {key: value for key, value in settings.items() if key != "_target_"}
     target = imported(group, settings["_target_"])
+    arguments = arguments_of(target, settings, base)
     try:
         signature(target).bind(**arguments, **objects)
     except TypeError as error:

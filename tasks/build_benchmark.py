@@ -16,9 +16,11 @@ from dcls.errors import CheckpointError
 from tasks.benchmark.benchmark import Benchmark
 from tasks.benchmark.models import spread_positions
 from tasks.benchmark.random_images import RandomImages
-from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
+from tasks.benchmark.settings import BenchmarkSettings
 from tasks.build import build_task
 from tasks.config.explicit import explicit_settings
+from tasks.config.schema import imported
+from tasks.engine.benchmarking import BenchmarkSizes
 from tasks.engine.precision import device_type, resolved_precision
 from tasks.engine.task import Task
 from tasks.engine.trained import trained_settings
@@ -41,12 +43,13 @@ def benchmarked(config: DictConfig) -> DictConfig:
     """
     own = config.copy()
     OmegaConf.set_struct(own, False)
-    own.dataset = {"name": "random", "tasks": list(PUBLISHED)}
+    own.dataset = {"name": "random"}
     if isinstance(config.ckpt, str):
         source = source_of(config.ckpt)
         own = as_trained(own, source, ("task", "backbone"))
         if own.benchmark.classes is None and source.weights is not None:
             own.benchmark.classes = _trained_classes(source.weights)
+    own.dataset.tasks = [own.task.name]
     if not explicit_settings().has("name"):
         own.name = "${backbone.name}-${task.name}"
     return own
@@ -69,7 +72,9 @@ def build_benchmark(config: DictConfig) -> Benchmark:
         dcls.DclsError: no such backbone, or weights that do not fit.
     """
     name = config.task.name
-    settings = BenchmarkSettings(**cast(dict[str, Any], _plain(config.benchmark))).of_task(name)
+    usual = _usual_sizes(config)
+    given = BenchmarkSettings(**cast(dict[str, Any], _plain(config.benchmark)))
+    settings = given.completed(usual)
     if config.compile:
         raise SettingError(
             "compile=true is for the other modes; set benchmark.variants=[plain,compiled] to time "
@@ -87,7 +92,7 @@ def build_benchmark(config: DictConfig) -> Benchmark:
         own.backbone = {"name": other, "pretrained": None}
         tasks[_free(other, tasks)] = build_task(own, data)
     _check_size(tasks, settings)
-    notes = _spread(tasks, config) + _remarks(config, settings)
+    notes = _spread(tasks, config) + _remarks(config, settings, usual, tasks[config.backbone.name])
     channels_last = bool(config.task.get("channels_last", True))
     return Benchmark(name, tasks, data, settings, fabric, channels_last, config.seed, notes)
 
@@ -165,23 +170,24 @@ def _spread(tasks: dict[str, Task], config: DictConfig) -> list[str]:
     ]
 
 
-def _remarks(config: DictConfig, settings: BenchmarkSettings) -> list[str]:
-    usual, name = PUBLISHED[config.task.name], config.task.name
+def _usual_sizes(config: DictConfig) -> BenchmarkSizes:
+    sizes: BenchmarkSizes | None = imported("task", config.task._target_).benchmark_sizes
+    if sizes is None:
+        raise SettingError(
+            f"task={config.task.name} cannot be timed: {config.task._target_} declares no "
+            "benchmark_sizes, with a random_batch of them."
+        )
+    return sizes
+
+
+def _remarks(
+    config: DictConfig, settings: BenchmarkSettings, usual: BenchmarkSizes, task: Task
+) -> list[str]:
     size = f"{settings.image_size}x{settings.image_size} pixels, {settings.classes} classes"
     notes = [f"Random images of {size}; layout {_layout(config)}."]
-    if name == "seg":
-        head = config.task.decode_head
-        notes.append(
-            f"The head is {head.type} of {head.get('channels', '?')} channels; the published one "
-            f"comes with experiment=ade20k_upernet_<backbone>."
-        )
-    if name == "det" and config.ckpt is None:
-        notes.append(
-            "Fresh weights detect nothing with the confidence that detections must have: masks of "
-            "detections are not computed in inference. With ckpt=... they are where it detects."
-        )
+    notes += task.benchmark_notes(fresh=config.ckpt is None)
     if settings.classes != usual.classes:
-        notes.append(f"Published models of task={name} have {usual.classes} classes.")
+        notes.append(f"Published models of task={config.task.name} have {usual.classes} classes.")
     return notes
 
 

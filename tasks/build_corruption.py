@@ -7,6 +7,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from tasks.build import build_data
+from tasks.config.schema import imported
 from tasks.data.loaders import TaskData
 from tasks.engine.unreadable import check_readable
 from tasks.errors import SettingError
@@ -99,7 +100,7 @@ def given_profile(config: DictConfig) -> Profile | None:
     Raises:
         SettingError: no such profile, or one that does not fit the task.
     """
-    classifies = config.task.name == "cls"
+    classifies = bool(imported("task", config.task._target_).single_label)
     if config.profile == "auto":
         fits = classifies and config.dataset.get("image_size") == CROP
         return "imagenet-c" if fits else None

@@ -20,6 +20,7 @@ from tasks.build_corruption import (
     prepared_for,
 )
 from tasks.config.derived import completed
+from tasks.config.schema import imported
 from tasks.data.loaders import TaskData
 from tasks.data.pixels import Pixels
 from tasks.engine.classifier import Classifier
@@ -46,8 +47,6 @@ from tasks.robustness.task import RobustnessTask
 from tasks.trained_runs import Source, given_checkpoints, plain_group, source_of
 
 logger = logging.getLogger(__name__)
-_OF_EVALUATION = ("inference", "proposals", "detector")
-"""Settings of tasks that evaluation depends on."""
 
 
 def build_evaluation(config: DictConfig) -> tuple[CellData, RobustnessTask]:
@@ -163,10 +162,11 @@ def _protocol(
     config: DictConfig, base: TaskData, profile: Profile | None, models: dict[str, Any]
 ) -> dict[str, Any]:
     task = completed(config, "task")
+    scored_by = imported("task", task["_target_"]).evaluation_settings
     protocol: dict[str, Any] = {
         "models": models,
         "task": config.task.name,
-        "evaluation": {k: task[k] for k in _OF_EVALUATION if k in task},
+        "evaluation": {k: task[k] for k in scored_by},
         "precision": resolved_precision(config.trainer.precision, config.trainer.accelerator),
         "limit": config.limit,
         "seed": config.seed,

@@ -14,6 +14,7 @@ from tasks.depthwise import set_depthwise
 from tasks.modes.mode import Mode, Result
 from tasks.processes import job_processes
 from tasks.reporting.console import print_line, print_results
+from tasks.reporting.metrics import as_plain
 from tasks.reporting.provenance import Provenance
 from tasks.reporting.results import Results
 from tasks.reporting.run_report import write_run_report
@@ -85,6 +86,7 @@ def _report(
         config=cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)),
         notes=result.notes,
         records=result.records,
+        metrics_about=as_plain(result.declared),
     )
     results.write(folder)
     page = write_run_report(

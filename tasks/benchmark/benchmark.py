@@ -15,7 +15,7 @@ from tasks.benchmark.counting import ON_META, Counts, counted
 from tasks.benchmark.layers import LayerTime, time_layers
 from tasks.benchmark.memory import peak_bytes, weight_bytes
 from tasks.benchmark.models import Model, learned_layers
-from tasks.benchmark.random_images import RandomImages, inference_input, training_batch
+from tasks.benchmark.random_images import RandomImages
 from tasks.benchmark.settings import BenchmarkSettings
 from tasks.benchmark.statistics import Latency, Rounds, relative_throughput
 from tasks.benchmark.steps import InferenceStep, TrainingStep
@@ -149,7 +149,7 @@ class Benchmark:
         base = Model(model.name, "plain", self.tasks[model.name]).in_variant(variant)
         device = self.fabric.device
         base.train(False)
-        found = counted(base.network.to(device), self._input(1), device)
+        found = counted(base.network.to(device), self._input(model, 1), device)
         if found.counted_on != ON_META:
             note = f"Multiply-adds of task={self.task} depend on the image: one random image's."
             self.notes += [note] if note not in self.notes else []
@@ -168,9 +168,9 @@ class Benchmark:
 
     def _step(self, model: Model, case: Case) -> Step:
         if case.kind == "inference":
-            return InferenceStep(model, self._input(case.batch_size), self.fabric.autocast)
+            return InferenceStep(model, self._input(model, case.batch_size), self.fabric.autocast)
         size, draw = self._size, self._draw()
-        batch = training_batch(self.task, case.batch_size, size, self.data, draw)
+        batch = {**model.task.random_batch(case.batch_size, size, draw), "unreadable": []}
         return TrainingStep(model, self.fabric.to_device(batch), self.fabric.autocast)
 
     def _time(self) -> None:
@@ -216,10 +216,11 @@ class Benchmark:
         if self.fabric.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _input(self, batch_size: int) -> object:
+    def _input(self, model: Model, batch_size: int) -> object:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        images = inference_input(self.task, batch_size, self._size, layout, self._draw())
-        return self.fabric.to_device(images)
+        images = torch.randn(batch_size, 3, self._size, self._size, generator=self._draw())
+        taken = model.task.network_input(images.contiguous(memory_format=layout))
+        return self.fabric.to_device(taken)
 
     def _draw(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)

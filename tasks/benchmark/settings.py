@@ -4,27 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+from tasks.engine.benchmarking import BenchmarkSizes
 from tasks.errors import SettingError
 
 Pass = Literal["inference", "training"]
 PASSES: tuple[Pass, ...] = ("inference", "training")
 VARIANTS = ("plain", "folded", "compiled", "folded+compiled")
-
-
-@dataclass(frozen=True)
-class Published:
-    """The usual sizes of a task: those of ImageNet-1k, ADE20K or COCO."""
-
-    image_size: int
-    batch_sizes: tuple[int, ...]
-    classes: int
-
-
-PUBLISHED = {
-    "cls": Published(224, (1, 8), 1000),
-    "seg": Published(512, (1, 2), 150),
-    "det": Published(800, (1, 2), 80),
-}
 
 
 @dataclass(frozen=True)
@@ -78,9 +63,8 @@ class BenchmarkSettings:
         if not isinstance(self.layers, bool):
             raise SettingError(f"benchmark.layers={self.layers} must be true or false.")
 
-    def of_task(self, task: str) -> "BenchmarkSettings":
+    def completed(self, usual: BenchmarkSizes) -> "BenchmarkSettings":
         """The same with the usual sizes of a task where none were given."""
-        usual = PUBLISHED[task]
         return replace(
             self,
             batch_sizes=self.batch_sizes or usual.batch_sizes,

@@ -7,6 +7,7 @@ from pydantic import Field
 from tasks.config.data import DatasetSettings, Recipe, ShapesSettings
 from tasks.config.fields import (
     Count,
+    CropShare,
     Doc,
     Group,
     NotNegative,
@@ -36,7 +37,7 @@ class ClassificationSettings(TaskSettings):
 class ImageRecipeSettings(Recipe):
     """How images are resized, augmented and normalised for classification."""
 
-    crop_fraction: Annotated[PositiveShare, Doc("side of the evaluated centre, as a share")]
+    crop_fraction: Annotated[CropShare, Doc("side of the evaluated centre, as a share")]
     interpolation: Annotated[Literal["bilinear", "bicubic"], Doc("of resizing")]
     crop_scale: Annotated[
         Annotated[list[PositiveShare], Field(min_length=2, max_length=2)] | None,

@@ -1,8 +1,11 @@
 """Image classification as a task."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
 from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
@@ -15,10 +18,12 @@ from tasks.classification.report import TestSummary, report_sections
 from tasks.classification.scores import StageScores, TestRecord
 from tasks.classification.settings import ClassificationSettings
 from tasks.data.pixels import Pixels
+from tasks.engine.benchmarking import BenchmarkSizes, random_bytes
 from tasks.engine.classifier import Classifier
 from tasks.engine.optimization import Optimization
 from tasks.engine.task import Batch, Stage
 from tasks.errors import SettingError
+from tasks.reporting.metrics import Metric
 from tasks.reporting.page import Section
 
 
@@ -63,7 +68,17 @@ class ClassificationTask(Classifier):
 
     settings_model = ClassificationSettings
 
-    main_figures = ("top1",)
+    derived_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "dataset.image_size": ("dataset.recipe.image_size",)
+    }
+    benchmark_sizes = BenchmarkSizes(224, (1, 8), 1000)
+    single_label = True
+    metrics = (
+        Metric("top1", "%", "higher", headline=True),
+        Metric("top5", "%", "higher"),
+        Metric("ece", "%", "lower"),
+        Metric("loss", better="lower"),
+    )
     clamps_as_released = True
 
     def __init__(
@@ -130,13 +145,20 @@ class ClassificationTask(Classifier):
         """Logits (N, classes), float32 at least, and labels (N,) of a batch of evaluation."""
         return widened(self(self._normalised(batch["image"]))), batch["label"]
 
-    def figures(self, stage: Stage) -> dict[str, float]:
+    def random_batch(self, count: int, size: int, draw: torch.Generator) -> Batch:
+        """Images with a label each."""
+        labels = torch.randint(len(self.class_names), (count,), generator=draw)
+        return {"image": random_bytes(count, size, draw), "label": labels}
+
+    def compute_metrics(self, stage: Stage) -> dict[str, float]:
         """Top-1, top-5, calibration error and loss."""
         return self._scores(stage).finish()
 
     def on_test_epoch_end(self) -> None:
         """Log the test's figures and gather what the report shows."""
-        self.log_dict({f"test/{name}": value for name, value in self.figures("test").items()})
+        self.log_dict(
+            {f"test/{name}": value for name, value in self.compute_metrics("test").items()}
+        )
         self.record.gather()
 
     def sections(self) -> list[Section]:

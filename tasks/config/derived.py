@@ -1,26 +1,18 @@
-"""Settings that several parts of a run need: each is set in one place, and handed on from there."""
+"""Settings that several parts of a run need: each is set in one place, and handed on from there.
+
+A task declares which arguments follow which of its settings (`derived_settings`).
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from tasks.config.schema import imported
 from tasks.errors import SettingError
 
-_IMAGE_SIZE: dict[str, tuple[str, ...]] = {"dataset.image_size": ("dataset.recipe.image_size",)}
-_PLACES: dict[str, dict[str, tuple[str, ...]]] = {
-    "cls": _IMAGE_SIZE,
-    "seg": {
-        "eval": ("task.inference.mode",),
-        "tta": ("task.inference.tta", "dataset.recipe.tta"),
-        **_IMAGE_SIZE,
-    },
-    "det": {
-        "detector": ("task.detector", "dataset.detector"),
-        "dataset.image_size": ("dataset.side",),
-    },
-}
-"""By task: the setting that a user sets, and the arguments that follow it."""
+_OF_SOME_TASKS = ("detector", "eval", "tta")
+"""Settings without a group that only some tasks have."""
 _MOVED = {"dataset.stem_stride": "backbone.stem_stride"}
 """Other names of settings that users may look for."""
 
@@ -30,8 +22,8 @@ def completed(config: DictConfig, group: str) -> dict[str, Any]:
     plain = OmegaConf.to_container(config[group], resolve=True)
     assert isinstance(plain, dict)
     own = {str(key): value for key, value in plain.items()}
-    for setting, place in _places(config):
-        first, *groups, name = place.split(".")
+    for setting, argument in _derived(config):
+        first, *groups, name = argument.split(".")
         value = OmegaConf.select(config, setting)
         if first != group or value is None:
             continue
@@ -45,38 +37,41 @@ def completed(config: DictConfig, group: str) -> dict[str, Any]:
 
 def check_one_place(config: DictConfig) -> None:
     """Raise `SettingError` for a setting of another task, or an argument that only follows one."""
-    for task, settings in _PLACES.items():
-        for setting in settings:
-            value = OmegaConf.select(config, setting)
-            other = setting not in _PLACES.get(config.task.name, {})
-            if "." not in setting and other and value is not None:
-                raise SettingError(
-                    f"{setting}={value} is a setting of task={task}, not of "
-                    f"task={config.task.name}. Leave it out, or set task={task}."
-                )
-    for setting, place in (*_places(config), *((new, old) for old, new in _MOVED.items())):
-        value = OmegaConf.select(config, place)
+    own = {setting for setting, _ in _derived(config)}
+    for setting in _OF_SOME_TASKS:
+        value = OmegaConf.select(config, setting)
+        if value is not None and setting not in own:
+            raise SettingError(
+                f"{setting}={value} is no setting of task={config.task.name}. Leave it out, or "
+                "choose a task that has it."
+            )
+    moved = ((new, old) for old, new in _MOVED.items())
+    for setting, argument in (*_derived(config), *moved):
+        value = OmegaConf.select(config, argument)
         if value is not None:
             raise SettingError(
-                f"{place}={value} cannot be set: it follows {setting}. Set {setting}={value}."
+                f"{argument}={value} cannot be set: it follows {setting}. Set {setting}={value}."
             )
 
 
 def in_one_place(run: DictConfig) -> None:
     """Move the settings of an earlier version's run to the one place that counts now."""
-    for setting, place in _places(run):
-        value = OmegaConf.select(run, place)
+    for setting, argument in _derived(run):
+        value = OmegaConf.select(run, argument)
         if value is None:
             continue
         OmegaConf.update(run, setting, value)  # what it was trained with
-        group, _, key = place.rpartition(".")
+        group, _, key = argument.rpartition(".")
         OmegaConf.select(run, group).pop(key)
+    run.task.pop("wing", None)  # which named the package of the task
     for old in _MOVED:  # the run's resolved configuration has the new one, too
         group, _, key = old.rpartition(".")
         OmegaConf.select(run, group).pop(key, None)
 
 
-def _places(config: DictConfig) -> Iterator[tuple[str, str]]:
-    for setting, places in _PLACES.get(config.task.name, {}).items():
-        for place in places:
-            yield setting, place
+def _derived(config: DictConfig) -> Iterator[tuple[str, str]]:
+    """Settings of the task, each with an argument that follows it."""
+    target = imported("task", str(config.task.get("_target_")))
+    for setting, arguments in getattr(target, "derived_settings", {}).items():
+        for argument in arguments:
+            yield setting, argument

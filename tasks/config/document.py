@@ -59,12 +59,13 @@ def _by_choice() -> dict[str, Models]:
             if config["task"]["name"] == task:  # others only choose one of these
                 model = model_of("task", config["task"], TaskSettings)
                 tasks.setdefault(model, []).append(f"task={task}")
+        served = [choice.removeprefix("task=") for choices in tasks.values() for choice in choices]
         for dataset in _choices("dataset"):
-            serves = _plain(f"dataset={dataset}")["dataset"]["tasks"]
-            for task in serves:
-                config = _plain(f"dataset={dataset}", f"task={task}")
-                model = model_of("dataset", config["dataset"], DatasetSettings)
-                name = f"dataset={dataset}" + (f" task={task}" if len(serves) > 1 else "")
+            found = {task: _plain(f"dataset={dataset}", f"task={task}") for task in served}
+            serving = {t: c["dataset"] for t, c in found.items() if t in c["dataset"]["tasks"]}
+            for task, settings in serving.items():
+                model = model_of("dataset", settings, DatasetSettings)
+                name = f"dataset={dataset}" + (f" task={task}" if len(serving) > 1 else "")
                 datasets.setdefault(model, []).append(name)
     return {"task": tasks, "dataset": datasets}
 

@@ -30,6 +30,8 @@ Positive = Annotated[float, Field(gt=0, le=LARGEST)]
 NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
+CropShare = Annotated[float, Field(ge=0.1, le=1)]
+"""Side of a centre crop, of the image; less would enlarge images beyond memory."""
 Text = Annotated[str, Field(min_length=1)]
 Side = Annotated[int, Field(ge=1, le=8192)]
 """Side of an image, pixels."""

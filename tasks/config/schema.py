@@ -116,7 +116,7 @@ def imported(group: str, target: str) -> Any:
         return getattr(import_module(module), name)
     except TaskError:  # such as a library of the system that is missing
         raise
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise SettingError(
             f"{group}._target_={target} cannot be imported: {error}{_see(group)}"
         ) from error

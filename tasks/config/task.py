@@ -12,7 +12,9 @@ class TaskSettings(Group):
 
     target: Annotated[Text, Field(alias="_target_"), Doc("the class of the task")]
     name: Annotated[Text, Doc("its name")]
-    wing: Annotated[Text, Doc("the package with its variant of dataset=shapes")]
+    shapes: Annotated[
+        Text | None, Doc("the class with its variant of dataset=shapes; null: it has none")
+    ] = None
     features: Annotated[bool, Doc("whether the backbone gives feature maps instead of logits")]
     monitor: Annotated[Text, Doc("the validation metric that picks the best checkpoint")]
     channels_last: Annotated[bool, Doc("memory layout of images")]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -23,17 +23,26 @@ from tasks.detection.network.roi_head import Found
 from tasks.detection.network.settings import Kind as DetectorKind
 from tasks.detection.network.settings import sized
 from tasks.detection.network.targets import Target
+from tasks.detection.random_batch import random_batch
 from tasks.detection.records import ImageDetections, ImageTruth, Size
 from tasks.detection.report import TestSummary, report_sections
 from tasks.detection.scoring.coco import Kind, coco_results
-from tasks.detection.scoring.figures import Figures, all_figures, class_values, figure_values
+from tasks.detection.scoring.figures import (
+    Figures,
+    all_figures,
+    class_values,
+    coco_metrics,
+    figure_values,
+)
 from tasks.detection.scoring.mistakes import mistakes
 from tasks.detection.settings import DetectionSettings
+from tasks.engine.benchmarking import BenchmarkSizes
 from tasks.engine.gathering import computed_once, gather_lists
 from tasks.engine.network import NetworkTask
 from tasks.engine.optimization import Optimization
 from tasks.engine.task import Batch, Stage
 from tasks.reporting.files import write_atomically
+from tasks.reporting.metrics import Metric
 from tasks.reporting.page import Section
 
 Scene = Mapping[str, Any]
@@ -59,7 +68,13 @@ class DetectionTask(NetworkTask):
 
     settings_model = DetectionSettings
 
-    main_figures = ("box_ap", "mask_ap")
+    derived_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "detector": ("task.detector", "dataset.detector"),
+        "dataset.image_size": ("dataset.side",),
+    }
+    evaluation_settings = ("proposals", "detector")
+    benchmark_sizes = BenchmarkSizes(800, (1, 2), 80)
+    metrics = (*coco_metrics(), Metric("loss", better="lower"))
 
     def __init__(
         self,
@@ -113,7 +128,29 @@ class DetectionTask(NetworkTask):
         self.log_dict(logged, on_step=True, on_epoch=False)
         return loss
 
-    def figures(self, stage: Stage) -> dict[str, float]:
+    @staticmethod
+    def sample_count(batch: Batch) -> int:
+        """Number of images in a batch of evaluation."""
+        return len(batch.get("scenes", ()))
+
+    def random_batch(self, count: int, size: int, draw: torch.Generator) -> Batch:
+        """Images with objects."""
+        return random_batch(count, size, len(self.data.class_names), self.data.masks, draw)
+
+    def network_input(self, images: Tensor) -> list[Tensor]:
+        """A list of images, which may differ in size."""
+        return list(images)
+
+    def benchmark_notes(self, fresh: bool) -> list[str]:
+        """What fresh weights do not compute."""
+        if not fresh:
+            return []
+        return [
+            "Fresh weights detect nothing with the confidence that detections must have: masks of "
+            "detections are not computed in inference. With ckpt=... they are where it detects."
+        ]
+
+    def compute_metrics(self, stage: Stage) -> dict[str, float]:
         """AP, AP50 and AP75 of boxes and, with masks, of masks."""
         split = self.data.test_split if stage == "test" else stage
         return figure_values(self._figures(split, self._gathered()), ("ap", "ap50", "ap75"))

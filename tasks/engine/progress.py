@@ -12,7 +12,8 @@ from torch import Tensor
 from tasks.data.loaders import TaskData
 from tasks.engine.accumulation import steps_per_epoch
 from tasks.engine.callbacks import group_rates
-from tasks.reporting.console import metric_text, print_line
+from tasks.reporting.console import print_line
+from tasks.reporting.metrics import Declared, metric_text
 from tasks.reporting.progress import Clock, Progress, joined, left_text
 
 
@@ -44,15 +45,17 @@ def opening_line(trainer: L.Trainer, batch_size: int) -> str:
 
 
 class ProgressLines(Callback):
-    """A line every half minute, and one per validation with its figures; in the first process.
+    """A line every half minute, and one per validation with its metrics; in the first process.
 
     Args:
-        monitor: the figure that is named first.
+        monitor: the metric that is named first.
+        metrics: their units.
         clock: in seconds.
     """
 
-    def __init__(self, monitor: str, clock: Clock = time.monotonic) -> None:
+    def __init__(self, monitor: str, metrics: Declared, clock: Clock = time.monotonic) -> None:
         self.monitor = monitor
+        self.metrics = metrics
         self._clock = clock
         self._progress = Progress(self.status, clock=clock)
         self._stage = "preparing"
@@ -110,7 +113,7 @@ class ProgressLines(Callback):
         """Say what validation has found."""
         self._stage = "training"
         if trainer.is_global_zero:
-            self._progress.say(validation_line(trainer, self.monitor))
+            self._progress.say(validation_line(trainer, self.monitor, self.metrics))
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin to count batches."""
@@ -150,7 +153,7 @@ class ProgressLines(Callback):
         self._stage, self._where, self._began = stage, where, self._clock()
 
 
-def validation_line(trainer: L.Trainer, monitor: str) -> str:
+def validation_line(trainer: L.Trainer, monitor: str, metrics: Declared) -> str:
     """The figures of the last validation, the monitored one first; without those of classes."""
     figures = {
         name: float(value)
@@ -158,7 +161,7 @@ def validation_line(trainer: L.Trainer, monitor: str) -> str:
         if name.startswith("val/") and name.count("/") < 2
     }
     names = sorted(figures, key=lambda name: name != monitor)  # stable
-    text = ", ".join(f"{name} {metric_text(name, figures[name])}" for name in names)
+    text = ", ".join(f"{name} {metric_text(name, figures[name], metrics)}" for name in names)
     return f"validated after step {trainer.global_step}, {_epoch(trainer)}: {text}"
 
 

@@ -1,7 +1,7 @@
 """The base of all tasks: a LightningModule of hooks, with nothing of any single task in it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -16,10 +16,12 @@ from dcls.checkpoint import load_checkpoint
 from dcls.positions import clamp_positions, repulsive_loss
 from tasks.data.images import RgbImage
 from tasks.engine.accumulation import steps_per_epoch
+from tasks.engine.benchmarking import BenchmarkSizes
 from tasks.engine.optimization import Optimization, build_optimizer, parameter_groups
 from tasks.engine.schedule import schedule
 from tasks.engine.trained import KEY, KnownData, trained_settings
 from tasks.errors import SettingError
+from tasks.reporting.metrics import Metric
 from tasks.reporting.page import Section, Table
 
 logger = logging.getLogger(__name__)
@@ -31,8 +33,8 @@ Batch = dict[str, Any]
 class Task(L.LightningModule):
     """A model that trains and scores itself.
 
-    A task defines `backbone`, `shared_step`, `figures` and `sections`; one with heads of its own
-    also `load_weights`.
+    A task defines `metrics`, `backbone`, `shared_step`, `compute_metrics` and `sections`; one with
+    heads of its own also `load_weights`.
 
     Args:
         optimization: how parameters are updated.
@@ -43,8 +45,16 @@ class Task(L.LightningModule):
             `load_from_checkpoint`.
     """
 
-    main_figures: ClassVar[tuple[str, ...]] = ()
-    """Names of the `figures` that say most, the more the better."""
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """What it is scored by: every name that `compute_metrics` and the test's log may give."""
+    derived_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Settings, and the arguments of task and dataset that follow each of them."""
+    evaluation_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings of group `task` on which the metrics of given weights depend."""
+    benchmark_sizes: ClassVar[BenchmarkSizes | None] = None
+    """Of mode=benchmark; None: the task gives no `random_batch`, and cannot be timed."""
+    single_label: ClassVar[bool] = False
+    """Whether an image has one label that stays true of any part of it."""
     monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
     backbone: Backbone
@@ -60,7 +70,7 @@ class Task(L.LightningModule):
         """Loss of a batch; logs what that stage is scored by."""
         raise NotImplementedError
 
-    def figures(self, stage: Stage) -> dict[str, float]:
+    def compute_metrics(self, stage: Stage) -> dict[str, float]:
         """What a stage has scored since the last call, over all processes, such as ``miou``.
 
         Every process must call it.
@@ -69,7 +79,24 @@ class Task(L.LightningModule):
 
     def illustrate(self, batch: Batch) -> list[RgbImage]:
         """The images of a batch of evaluation, with what the model finds drawn over them."""
+        return [image.cpu().numpy() for image in batch["image"]]
+
+    @staticmethod
+    def sample_count(batch: Batch) -> int:
+        """Number of samples in a batch of evaluation."""
+        return len(batch.get("image", ()))
+
+    def random_batch(self, count: int, size: int, draw: torch.Generator) -> Batch:
+        """A training batch of `count` random images of side `size`, to be timed."""
         raise NotImplementedError
+
+    def network_input(self, images: Tensor) -> Any:
+        """What the network takes of normalised images (N, 3, H, W)."""
+        return images
+
+    def benchmark_notes(self, fresh: bool) -> list[str]:
+        """What must be said of the times of this model, whose weights may be fresh ones."""
+        return []
 
     @property
     def protocol(self) -> dict[str, Any] | None:
@@ -80,6 +107,11 @@ class Task(L.LightningModule):
     def progress(self) -> tuple[str, int, int] | None:
         """Of an evaluation in parts: the present part, how many are done, and of how many."""
         return None
+
+    @property
+    def headline_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that say most of a run, in their order."""
+        return tuple(metric.name for metric in self.metrics if metric.headline)
 
     def headline(self) -> Table | None:
         """What a report shows first; None: the figures of the last stage."""
@@ -182,7 +214,7 @@ class Task(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation's figures."""
-        values = {f"val/{name}": value for name, value in self.figures("val").items()}
+        values = {f"val/{name}": value for name, value in self.compute_metrics("val").items()}
         self.log_dict(values, prog_bar=True)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -25,6 +25,7 @@ from tasks.engine.precision import device_type, precision_arguments, resolved_pr
 from tasks.engine.progress import OpeningLine, ProgressLines
 from tasks.engine.task import Task
 from tasks.errors import SettingError
+from tasks.reporting.metrics import declared
 
 
 def build_trainer(
@@ -56,7 +57,8 @@ def build_trainer(
         built_in.append(LogInterval())
         arguments |= {"log_every_n_steps": LONGEST_INTERVAL}  # until the steps are known
     built_in.append(OpeningLine())
-    built_in.append(RichProgressBar(leave=False) if watched() else ProgressLines(task.monitor))
+    lines = ProgressLines(task.monitor, declared(task.metrics))
+    built_in.append(RichProgressBar(leave=False) if watched() else lines)
     try:
         return L.Trainer(
             default_root_dir=folder,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
+from tasks.reporting.metrics import Declared
 from tasks.reporting.page import Section, Table
 from tasks.reporting.positions import Movement
 from tasks.reporting.provenance import Provenance
@@ -28,6 +29,7 @@ class Result:
         sections: what the report shows beside the metrics.
         headline: the table at the top of the report; None: the metrics of the last stage.
         printed: the table on the terminal; None: `headline`.
+        declared: unit and direction of the metrics.
         movements: positions before and after training, by layer.
     """
 
@@ -40,6 +42,7 @@ class Result:
     headline: Table | None = None
     printed: Table | None = None
     movements: Mapping[str, Movement] = field(default_factory=dict)
+    declared: Declared = field(default_factory=dict)
 
 
 class Mode(ABC):

@@ -15,6 +15,7 @@ from tasks.errors import SettingError
 from tasks.modes.mode import Result
 from tasks.modes.robustness_settings import evaluated
 from tasks.modes.with_trainer import TrainerMode
+from tasks.reporting.metrics import SHARE, Metric
 from tasks.reporting.progress import joined
 from tasks.reporting.provenance import Provenance
 from tasks.robustness.data import CellData
@@ -94,5 +95,7 @@ class Robustness(TrainerMode):
             "unreadable_samples": task.unreadable_images,
         }
         notes = [*task.remarks(), *not_finite_notes(self.trainer, {})]  # undefined ones are said
-        result = Result(task.metrics(), ", ".join(task.checkpoints), facts, notes)
+        result = Result(task.result_metrics(), ", ".join(task.checkpoints), facts, notes)
+        measures = dict.fromkeys(name.split("/")[1] for name in result.metrics)
+        result.declared = {name: Metric(name, SHARE) for name in measures}
         return self.finished(result)

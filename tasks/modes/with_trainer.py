@@ -14,6 +14,7 @@ from tasks.data.loaders import Split, TaskData
 from tasks.engine.gathering import gather_lists
 from tasks.engine.task import Task
 from tasks.modes.mode import Mode, Result
+from tasks.reporting.metrics import declared
 from tasks.reporting.progress import joined
 
 
@@ -70,6 +71,7 @@ class TrainerMode(Mode):
     def finished(self, result: Result) -> Result:
         """A result with what all runs with a trainer have: notes, counts and the task's report."""
         result.notes += self.notes
+        result.declared = result.declared or declared(self.task.metrics)
         result.facts.setdefault("unreadable_samples", self.unreadable_count())
         result.sections, result.headline = self.task.sections(), self.task.headline()
         return result
@@ -81,7 +83,7 @@ class TrainerMode(Mode):
     def test_metrics(self) -> dict[str, float]:
         """Test, and return the metrics, those that say most first."""
         (metrics,) = self.trainer.test(self.task, datamodule=self.data, verbose=False)
-        first = [f"test/{name}" for name in self.task.main_figures]
+        first = [f"test/{name}" for name in self.task.headline_metrics]
         names = [*(name for name in first if name in metrics), *metrics]
         return {name: float(metrics[name]) for name in names}
 

@@ -1,7 +1,5 @@
 """The last lines on the terminal: the figures, and where the report is."""
 
-import math
-import re
 import sys
 from pathlib import Path
 
@@ -9,26 +7,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from tasks.reporting.metrics import metric_text
 from tasks.reporting.page import Table
 from tasks.reporting.results import Results
-
-_SHARE = re.compile(
-    r"top\d+|[am]?acc|m?iou|ece|((box|mask)_)?a[pr](\d+|_?[sml])?"
-    r"|(.+_)?(top1|ece|confidence|error|mce|drop|clean|mpc|rpc)(_unmasked|_on_the_fly|_among_.+)?"
-)
-
-
-def metric_text(name: str, value: float) -> str:
-    """A figure for people: shares as percentages, all else with four digits.
-
-    One that is not finite is `nan`, `inf` or `-inf`, with a note beside it of the run.
-    """
-    if not math.isfinite(value):
-        return str(value)
-    parts = name.split("/")
-    # the second part is the measure; a third one only names a class or a cell
-    share = _SHARE.fullmatch(parts[1] if len(parts) > 1 else parts[0])
-    return f"{100 * value:.2f} %" if share else f"{value:.4g}"
 
 
 def duration_text(seconds: float) -> str:
@@ -49,7 +30,10 @@ def print_results(results: Results, page: Path, headline: Table | None = None) -
         print_table(headline, numeric_from=1)
     else:
         shown = {**results.headline(), **_validation(results)}
-        rows = [[results.label(name), metric_text(name, value)] for name, value in shown.items()]
+        rows = [
+            [results.label(name), metric_text(name, value, results.declared)]
+            for name, value in shown.items()
+        ]
         print_table(Table(["metric", "value"], rows, caption), numeric_from=1)
     for note in results.notes:
         print_line(note)

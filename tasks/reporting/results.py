@@ -2,17 +2,17 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ReportError
 from tasks.reporting.files import plain_data, to_json, write_atomically
+from tasks.reporting.metrics import Metric, from_plain, metric_of
 
 FILE_NAME = "results.json"
-_DETAIL = re.compile(r".*_(a[pr]_[sml]|ar\d+)")
 _LAST_STAGE_FIRST = ("test", "val")
 
 
@@ -33,6 +33,7 @@ class Results:
         config: the whole configuration as plain data.
         notes: remarks for the reader.
         records: what was measured in full, an entry each, as plain data.
+        metrics_about: unit and direction of each measure (see `tasks.reporting.metrics`).
     """
 
     task: str
@@ -46,6 +47,12 @@ class Results:
     config: dict[str, Any] = field(repr=False)
     notes: list[str] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    metrics_about: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def declared(self) -> dict[str, Metric]:
+        """Unit and direction of each measure."""
+        return from_plain(self.metrics_about)
 
     def headline(self) -> dict[str, float]:
         """The figures of the last stage (test, else validation, else all) as a whole, by name.
@@ -55,7 +62,9 @@ class Results:
         such as the precision of small objects.
         """
         whole = {
-            k: v for k, v in self.metrics.items() if k.count("/") < 2 and not _DETAIL.fullmatch(k)
+            name: value
+            for name, value in self.metrics.items()
+            if name.count("/") < 2 and not metric_of(name, self.declared).detail
         }
         for stage in _LAST_STAGE_FIRST:
             chosen = {k: v for k, v in whole.items() if k.startswith(f"{stage}/")}
@@ -81,11 +90,15 @@ class Results:
         """
         notes = list(self.notes)
         metrics = {name: float(value) for name, value in self.metrics.items()}
-        plain = plain_data({**vars(self), "metrics": metrics}, notes)
+        plain = plain_data({**_fields(self), "metrics": metrics}, notes)
         plain["notes"] = list(dict.fromkeys(notes))
         path = folder / FILE_NAME
         write_atomically(path, to_json(plain))
         return path
+
+
+def _fields(results: Results) -> dict[str, Any]:
+    return {entry.name: getattr(results, entry.name) for entry in fields(results)}
 
 
 def read_results(path: Path) -> Results:

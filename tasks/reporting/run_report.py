@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.reporting.console import duration_text, metric_text
+from tasks.reporting.console import duration_text
 from tasks.reporting.curves import learning_curves
+from tasks.reporting.metrics import metric_text
 from tasks.reporting.page import Report, Section, Table
 from tasks.reporting.positions import Movement, position_figures, position_table
 from tasks.reporting.results import Results
@@ -32,7 +33,10 @@ def write_run_report(
     """
     if headline is None:
         shown = results.headline()
-        names, values = map(results.label, shown), [metric_text(k, v) for k, v in shown.items()]
+        names, values = (
+            map(results.label, shown),
+            [metric_text(k, v, results.declared) for k, v in shown.items()],
+        )
         headline = Table(list(names), [values] if shown else [])
     curves = _curves(folder) if figures else []
     own = [one.drawn() if figures else one.without_figures() for one in task_sections]

@@ -6,13 +6,14 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.errors import ReportError
-from tasks.reporting.console import metric_text, print_line, print_table
+from tasks.reporting.console import print_line, print_table
 from tasks.reporting.files import to_json, write_atomically
 from tasks.reporting.markdown import as_markdown_table, literal
+from tasks.reporting.metrics import Declared, Metric, metric_text
 from tasks.reporting.page import Table
 from tasks.reporting.results import FILE_NAME, read_results
 
@@ -36,6 +37,7 @@ class Job:
     error: str | None = None
     notes: tuple[str, ...] = ()
     test_split: str = ""
+    declared: Declared = field(default_factory=dict[str, Metric])
 
 
 def sweep_table(folder: Path) -> None:
@@ -91,6 +93,7 @@ def _read_job(folder: Path) -> Job:
             results.headline(),
             notes=tuple(results.notes),
             test_split=results.test_split,
+            declared=results.declared,
         )
     return Job(folder.name, _settings(overrides), {}, error)
 
@@ -139,7 +142,7 @@ def _other_splits(jobs: Sequence[Job]) -> bool:
 def _figure(name: str, job: Job) -> str:
     if job.error:
         return FAILED
-    return metric_text(name, job.metrics[name]) if name in job.metrics else _GAP
+    return metric_text(name, job.metrics[name], job.declared) if name in job.metrics else _GAP
 
 
 def _seed_table(
@@ -170,11 +173,14 @@ def _seed_table(
 
 
 def _mean_and_spread(name: str, jobs: Sequence[Job]) -> str:
-    values = [job.metrics[name] for job in jobs if name in job.metrics]
-    if not values:
+    having = [job for job in jobs if name in job.metrics]
+    if not having:
         return FAILED if not jobs else _GAP
-    mean = metric_text(name, statistics.mean(values))
-    return f"{mean} ± {metric_text(name, statistics.stdev(values))}" if len(values) > 1 else mean
+    values, about = [job.metrics[name] for job in having], having[0].declared
+    mean = metric_text(name, statistics.mean(values), about)
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {metric_text(name, statistics.stdev(values), about)}"
 
 
 def _first_line(text: str) -> str:

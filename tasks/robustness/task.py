@@ -17,7 +17,8 @@ from tasks.engine.gathering import gather_lists
 from tasks.engine.task import Batch, Stage, Task
 from tasks.engine.unreadable import check_readable
 from tasks.errors import DatasetError
-from tasks.reporting.console import metric_text, print_line
+from tasks.reporting.console import print_line
+from tasks.reporting.metrics import SHARE, Metric, declared, metric_text
 from tasks.reporting.page import ReportFigure, Section, Table
 from tasks.robustness.cell_table import CellTable
 from tasks.robustness.cells import Cell
@@ -65,7 +66,8 @@ class RobustnessTask(Task):
         self.compare = compare
         self.kind: Kind = kind_of(first, data.base)
         self._scores = [score_of(subject, data.base) for subject in subjects]
-        self._main = first.main_figures
+        self._main = first.headline_metrics
+        self._declared = declared(first.metrics)
         self._folder: Path | None = None
         self._open: int | None = None
         self._unread: list[str] = []
@@ -155,7 +157,7 @@ class RobustnessTask(Task):
             found[name] = Evaluation(records, figures_of(records, self.kind))
         return found
 
-    def metrics(self) -> dict[str, float]:
+    def result_metrics(self) -> dict[str, float]:
         """Figures by name, such as `test/mce`; of several models `<model>/mce`."""
         values: dict[str, float] = {}
         if not any(r.images for e in self.evaluations.values() for r in e.records.values()):
@@ -227,7 +229,8 @@ class RobustnessTask(Task):
             self._table.add(name, record)
             among = {k: v for k, v in record.figures.items() if k.startswith("top1_among")}
             shown = {k: v for k, v in record.figures.items() if k in self._main} | among
-            text = ", ".join(f"{k} {metric_text(k, v)}" for k, v in shown.items())
+            about = self._declared | {name: Metric(name, SHARE) for name in among}
+            text = ", ".join(f"{k} {metric_text(k, v, about)}" for k, v in shown.items())
             model = f"{name}: " if len(self.names) > 1 else ""
             print_line(f"{model}{record.cell.name}: {text} ({result.images:,} images)")
         self._table.write()

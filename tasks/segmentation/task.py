@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -10,9 +10,11 @@ from torch import Tensor
 from dcls.backbone import Backbone
 from tasks.data.images import RgbImage
 from tasks.data.pixels import Pixels
+from tasks.engine.benchmarking import BenchmarkSizes, random_bytes
 from tasks.engine.network import NetworkTask
 from tasks.engine.optimization import Optimization
 from tasks.engine.task import Batch, Stage
+from tasks.reporting.metrics import Metric
 from tasks.reporting.page import Section
 from tasks.segmentation.data import SegmentationData
 from tasks.segmentation.examples import Examples
@@ -46,7 +48,20 @@ class SegmentationTask(NetworkTask):
 
     settings_model = SegmentationSettings
 
-    main_figures = ("miou",)
+    derived_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "eval": ("task.inference.mode",),
+        "tta": ("task.inference.tta", "dataset.recipe.tta"),
+        "dataset.image_size": ("dataset.recipe.image_size",),
+    }
+    evaluation_settings = ("inference",)
+    benchmark_sizes = BenchmarkSizes(512, (1, 2), 150)
+    metrics = (
+        Metric("miou", "%", "higher", headline=True),
+        Metric("macc", "%", "higher"),
+        Metric("aacc", "%", "higher"),
+        Metric("iou", "%", "higher"),
+        Metric("loss", better="lower"),
+    )
 
     def __init__(
         self,
@@ -99,7 +114,29 @@ class SegmentationTask(NetworkTask):
         self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
         return loss
 
-    def figures(self, stage: Stage) -> dict[str, float]:
+    @staticmethod
+    def sample_count(batch: Batch) -> int:
+        """Number of images in a batch of evaluation."""
+        return len(batch.get("scenes", ()))
+
+    def random_batch(self, count: int, size: int, draw: torch.Generator) -> Batch:
+        """Images with a label per pixel."""
+        labels = torch.randint(len(self.class_names), (count, size, size), generator=draw)
+        return {
+            "image": random_bytes(count, size, draw),
+            "size": [(size, size)] * count,
+            "label": labels.to(torch.uint8),
+        }
+
+    def benchmark_notes(self, fresh: bool) -> list[str]:  # noqa: ARG002 - it holds of all
+        """Which head was timed."""
+        head = self.segmenter.decode_head
+        return [
+            f"The head is {type(head).__name__} of {getattr(head, 'channels', '?')} channels; the "
+            "published one comes with experiment=ade20k_upernet_<backbone>."
+        ]
+
+    def compute_metrics(self, stage: Stage) -> dict[str, float]:
         """Mean IoU, mean accuracy of the classes, accuracy of the pixels."""
         confusion = self._confusion(stage)
         found = figures(confusion.compute())

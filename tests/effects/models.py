@@ -34,7 +34,7 @@ MONITOR = Effect("val/chosen", monitors, expected={"val/chosen"})
 CLS = {
     "task._target_": Refused("effects.nothing.Here", "effects.nothing.Here"),
     "task.name": NAMED,
-    "task.wing": Refused("segmentation", "does not take the settings"),
+    "task.shapes": Refused("tasks.segmentation.data.Shapes", "does not take the settings"),
     "task.features": Effect(True, lambda case: case.backbone.has_stage_norms, expected=True),
     "task.monitor": MONITOR,
     "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),
@@ -81,7 +81,7 @@ VIEWS = Effect(
 SEG = {
     "task._target_": CLS["task._target_"],
     "task.name": NAMED,
-    "task.wing": Refused("classification", "does not take the settings"),
+    "task.shapes": Refused("tasks.classification.data.Shapes", "does not take the settings"),
     "task.features": Effect(False, lambda case: case.backbone.has_stage_norms, expected=False),
     "task.monitor": MONITOR,
     "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),
@@ -138,7 +138,7 @@ SAMPLES = Effect(6, regions("train"), expected=6, base=ONE_IMAGE)
 DET = {
     "task._target_": CLS["task._target_"],
     "task.name": NAMED,
-    "task.wing": Refused("classification", "does not take the settings"),
+    "task.shapes": Refused("tasks.classification.data.Shapes", "does not take the settings"),
     "task.features": Effect(False, lambda case: case.backbone.has_stage_norms, expected=False),
     "task.monitor": MONITOR,
     "task.channels_last": Effect(False, no_channels_last, expected=[False, False]),

@@ -14,12 +14,16 @@ from tasks.benchmark.counting import counted, multiply_adds
 from tasks.benchmark.layers import OUTSIDE, by_kind, time_layers
 from tasks.benchmark.memory import peak_bytes, weight_bytes
 from tasks.benchmark.models import Model, learned_layers, spread_positions
-from tasks.benchmark.random_images import RandomImages, training_batch
-from tasks.benchmark.settings import PUBLISHED, BenchmarkSettings
+from tasks.benchmark.settings import BenchmarkSettings
 from tasks.benchmark.statistics import Latency, relative_throughput
 from tasks.benchmark.steps import TrainingStep
 from tasks.benchmark.timing import burst_length, time_by_turns, using_threads, warm_up
+from tasks.classification.task import ClassificationTask
+from tasks.detection.random_batch import random_batch
+from tasks.detection.task import DetectionTask
+from tasks.engine.benchmarking import BenchmarkSizes
 from tasks.errors import SettingError
+from tasks.segmentation.task import SegmentationTask
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -214,7 +218,7 @@ def test_layers_are_timed_and_their_shares_sum_to_one():
 
 def test_random_objects_lie_within_the_image_and_fill_their_masks():
     draw = torch.Generator().manual_seed(0)
-    batch = training_batch("det", 2, 40, RandomImages(5, masks=True), draw)
+    batch = random_batch(2, 40, classes=5, masks=True, draw=draw)
     assert batch["image"].shape == (2, 64, 64, 3)
     assert batch["size"] == [(40, 40)] * 2
     for boxes, labels, masks in zip(batch["boxes"], batch["labels"], batch["masks"], strict=True):
@@ -241,9 +245,10 @@ def test_threads_are_set_for_the_time_alone():
 
 def test_missing_sizes_are_the_usual_ones_of_the_task():
     empty = BenchmarkSettings(**{**SETTINGS, "batch_sizes": None, "image_size": None})
-    assert (empty.of_task("seg").batch_sizes, empty.of_task("seg").image_size) == ((1, 2), 512)
-    assert empty.of_task("det").classes == 5
-    assert (PUBLISHED["cls"].image_size, PUBLISHED["cls"].classes) == (224, 1000)
+    usual = empty.completed(SegmentationTask.benchmark_sizes)
+    assert (usual.batch_sizes, usual.image_size) == ((1, 2), 512)
+    assert empty.completed(DetectionTask.benchmark_sizes).classes == 5
+    assert ClassificationTask.benchmark_sizes == BenchmarkSizes(224, (1, 8), 1000)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +293,8 @@ def test_timed_training_leaves_the_weights_and_the_zeros_of_folded_kernels(build
     model = Model("tiny", "plain", task).in_variant("folded")
     before = {name: value.clone() for name, value in model.task.named_parameters()}
     assert any((value == 0).any() for name, value in before.items() if "dwconv.weight" in name)
-    batch = training_batch("cls", 2, 32, benchmark.data, torch.Generator().manual_seed(0))
+    batch = model.task.random_batch(2, 32, torch.Generator().manual_seed(0))
+    batch["unreadable"] = []
     step = TrainingStep(model, batch, nullcontext)
     step()
     step()

@@ -16,7 +16,7 @@ from tasks.engine.divergence import last_good
 from tasks.engine.finite import FiniteLoss, FiniteWeights
 from tasks.engine.finite_outputs import FiniteOutputs, not_finite_notes
 from tasks.errors import SettingError, TrainingError
-from tasks.reporting.console import metric_text
+from tasks.reporting.metrics import metric_text
 
 BLOW_UP = (
     "trainer.max_epochs=2",
@@ -246,4 +246,4 @@ def test_a_figure_that_is_undefined_is_marked_and_no_divergence(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_figure_that_is_not_finite_reads_the_same_everywhere(value):
-    assert metric_text("test/top1", value) == metric_text("test/loss", value) == str(value)
+    assert metric_text("test/top1", value, {}) == metric_text("test/loss", value, {}) == str(value)

@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.classification.task import ClassificationTask
+from tasks.detection.task import DetectionTask
 from tasks.errors import ReportError
 from tasks.failures import FAILURE_FILE
 from tasks.reporting import files, writer
-from tasks.reporting.console import duration_text, metric_text, print_results
+from tasks.reporting.console import duration_text, print_results
 from tasks.reporting.curves import learning_curves, read_series
 from tasks.reporting.drawing import as_png, bars, heat_map, new_figure
 from tasks.reporting.markdown import as_markdown, literal
+from tasks.reporting.metrics import as_plain, declared, metric_text
 from tasks.reporting.page import Report, ReportFigure, Section, Table
 from tasks.reporting.positions import Movement, position_figures, position_table
 from tasks.reporting.provenance import Provenance, code_state
@@ -28,8 +31,12 @@ from tasks.reporting.results import Results, read_results
 from tasks.reporting.run_report import write_run_report
 from tasks.reporting.sweep import sweep_table
 from tasks.reporting.writer import write_report
+from tasks.segmentation.task import SegmentationTask
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+
+
+ABOUT = declared([*ClassificationTask.metrics, *SegmentationTask.metrics, *DetectionTask.metrics])
 
 
 def results_of(**changes):
@@ -43,6 +50,7 @@ def results_of(**changes):
         "wall_seconds": 12.5,
         "provenance": Provenance.gather(["seed=1"], 1).as_plain(),
         "config": {"optim": {"lr": 0.1, "betas": [0.9, 0.999]}, "ckpt": None},
+        "metrics_about": as_plain(ABOUT),
     }
     return Results(**{**plain, **changes})
 
@@ -510,7 +518,7 @@ def test_images_of_positions_stay_of_one_size_and_skip_what_is_not_planar():
     ],
 )
 def test_shares_are_percentages(name, value, text):
-    assert metric_text(name, value) == text
+    assert metric_text(name, value, ABOUT) == text
 
 
 def test_the_last_line_is_the_whole_path(capsys, monkeypatch):

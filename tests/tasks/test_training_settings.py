@@ -123,12 +123,12 @@ def test_best_and_last_hold_the_best_and_the_last_epoch(task, tmp_path, monkeypa
     """The score of each validation is dictated: the second of four epochs is the best."""
     job = tiny_job(task, tmp_path, "trainer.max_epochs=4", "trainer.limit_train_batches=1")
     figure = job.task.monitor.removeprefix("val/")
-    scores, figures = iter([0.2, 0.9, 0.1, 0.5]), job.task.figures
+    scores, figures = iter([0.2, 0.9, 0.1, 0.5]), job.task.compute_metrics
 
     def dictated(stage):
         return figures(stage) | ({figure: next(scores)} if stage == "val" else {})
 
-    monkeypatch.setattr(job.task, "figures", dictated)
+    monkeypatch.setattr(job.task, "compute_metrics", dictated)
     outcome = job.train_and_test()
     epochs = {
         name: torch.load(tmp_path / f"checkpoints/{name}.ckpt", weights_only=True)["epoch"]

@@ -5,6 +5,7 @@ from math import isfinite
 
 from tasks.detection.records import ImageDetections, ImageTruth
 from tasks.detection.scoring.coco import CocoFigures, coco_figures
+from tasks.reporting.metrics import Metric
 
 Figures = Mapping[str, CocoFigures]
 """By `box` and, with masks, `mask`."""
@@ -22,6 +23,19 @@ NAMES = {
     "ar_medium": "ar_m",
     "ar_large": "ar_l",
 }
+
+
+_WHOLE = ("ap", "ap50", "ap75")
+"""Those of all objects, whatever their size and number."""
+
+
+def coco_metrics() -> tuple[Metric, ...]:
+    """The metrics of boxes and of masks, AP first."""
+    return tuple(
+        Metric(f"{kind}_{short}", "%", "higher", headline=name == "ap", detail=name not in _WHOLE)
+        for name, short in NAMES.items()
+        for kind in ("box", "mask")
+    )
 
 
 def all_figures(

@@ -3,13 +3,13 @@
 from typing import Annotated, Literal
 
 from tasks.config.data import DatasetSettings, Recipe
-from tasks.config.fields import Doc, Group, PositiveShare, Side, Text
+from tasks.config.fields import CropShare, Doc, Group, Side, Text
 
 
 class PreparationSettings(Recipe):
     """How the images of the published sets are prepared."""
 
-    crop_fraction: Annotated[PositiveShare, Doc("side of the evaluated centre, of the whole")]
+    crop_fraction: Annotated[CropShare, Doc("side of the evaluated centre, of the whole")]
     interpolation: Annotated[Literal["bilinear", "bicubic"], Doc("of resizing")]
     resize_corrupted: Annotated[bool, Doc("whether those of C and C-bar, which are 224, are too")]
 

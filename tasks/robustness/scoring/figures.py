@@ -82,7 +82,7 @@ def kind_of(task: Task, data: TaskData) -> Kind:
     if isinstance(task, Classifier):
         imagenet = list(data.class_names) == ImageNetInfo().label_names()
         return Kind("classes", imagenet=imagenet)
-    return Kind("dense", task.main_figures)
+    return Kind("dense", task.headline_metrics)
 
 
 def figures_of(records: Records, kind: Kind) -> dict[str, Figure]:

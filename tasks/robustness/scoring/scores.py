@@ -124,13 +124,13 @@ class TaskScore:
 
     def add(self, batch: Batch, cell: Cell) -> None:  # noqa: ARG002 - all cells are alike
         """Score a batch."""
-        self._images += len(batch.get("scenes", ()))
+        self._images += self.task.sample_count(batch)
         self.task.shared_step({**batch, "unreadable": []}, "test")
 
     def finish(self) -> CellScore:
         """The figures of the cell, over all processes; every process must call it."""
         images, self._images = sum(gather_lists([self._images])), 0
-        return CellScore(self.task.figures("test") if images else {}, {}, images)
+        return CellScore(self.task.compute_metrics("test") if images else {}, {}, images)
 
 
 def classifier_figures(outcomes: Outcomes) -> dict[str, float]:
