@@ -27,6 +27,7 @@ from tasks.engine.accumulation import (
 from tasks.engine.limits import check_limits
 from tasks.engine.optimization import Optimization
 from tasks.engine.precision import resolved_precision, with_precision
+from tasks.engine.schedule import check_schedule
 from tasks.engine.task import Task
 from tasks.engine.trained import facts_of
 from tasks.engine.trainer import build_trainer
@@ -129,6 +130,7 @@ def build_trainer_for(
         if task.optimization.as_released:
             notes.append(drop_incomplete_step(trainer, batches))
         check_validation_interval(trainer, batches)
+        check_schedule(trainer, task.optimization, batches)
     return trainer, [note for note in notes if note]
 
 

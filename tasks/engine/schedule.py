@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+import lightning as L
+
 from tasks.engine.optimization import Optimization
 from tasks.errors import SettingError
 
@@ -110,3 +112,22 @@ def schedule(settings: Optimization, total: int, steps_per_epoch: float) -> Fact
 
 def _ramp(step: int, warmup: int) -> float:
     return step / max(1, warmup - 1) if warmup > 1 else 1.0
+
+
+def check_schedule(trainer: L.Trainer, optimization: Optimization, batches: int) -> None:
+    """Raise `SettingError` for a schedule that does not fit the length of the run.
+
+    Args:
+        trainer: before it runs.
+        optimization: the settings.
+        batches: of an epoch, for each process.
+    """
+    limit = trainer.limit_train_batches
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches)
+    lengths = [] if trainer.max_steps == -1 else [trainer.max_steps]
+    if trainer.max_epochs is not None and trainer.max_epochs != -1:
+        lengths.append(trainer.max_epochs * steps)
+    if lengths and min(lengths) > 0 and steps > 0:
+        schedule(optimization, min(lengths), steps)
