@@ -1,4 +1,4 @@
-"""Who may import whom: the flow is conf -> tasks.run -> wing -> {dcls, shared rooms of tasks}."""
+"""Who may import whom: conf -> run -> job -> mode -> task package -> {engine, data, dcls}."""
 
 import ast
 import sys
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ALLOWED_IN_DCLS = {"dcls", "torch", "torchvision", "timm", "numpy", "safetensors"}
 ALLOWED_IN_GPU = {"triton"}  # comes with torch, but not everywhere
-WINGS = {"classification", "segmentation", "detection", "robustness", "benchmark"}
+PACKAGES = {"classification", "segmentation", "detection", "robustness", "benchmark"}
 SHARED = ("engine", "data", "reporting")
 
 
@@ -30,9 +30,9 @@ def imports(path):
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-def wings_in(path):
+def packages_in(path):
     parts = [name.split(".") for name in imports(path)]
-    return {part[1] for part in parts if part[0] == "tasks" and len(part) > 1} & WINGS
+    return {part[1] for part in parts if part[0] == "tasks" and len(part) > 1} & PACKAGES
 
 
 @pytest.mark.parametrize("path", sources("dcls"))
@@ -43,12 +43,12 @@ def test_the_library_stands_alone(path):
 
 
 @pytest.mark.parametrize("path", sources("tasks"))
-def test_a_wing_knows_no_other_wing_and_shared_rooms_know_none(path):
-    room = path.relative_to(ROOT / "tasks").parts[0]
-    if room in WINGS:
-        assert wings_in(path) <= {room}
-    if room in SHARED:
-        assert wings_in(path) == set()
+def test_a_task_package_knows_no_other_and_shared_packages_know_none(path):
+    package = path.relative_to(ROOT / "tasks").parts[0]
+    if package in PACKAGES:
+        assert packages_in(path) <= {package}
+    if package in SHARED:
+        assert packages_in(path) == set()
 
 
 @pytest.mark.parametrize("path", [*sources("tasks"), *sources("dcls")])
@@ -126,4 +126,16 @@ def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch):
         "tasks.detection.boxes",
         "tasks.segmentation.task.Task",
     }
-    assert wings_in(file) == {"classification", "detection", "segmentation"}
+    assert packages_in(file) == {"classification", "detection", "segmentation"}
+
+
+NAMES = {path.stem for path in (ROOT / "conf/task").glob("*.yaml")} - {"robustness"}
+
+
+@pytest.mark.parametrize("path", sources("tasks"))
+def test_no_task_is_named_outside_its_package(path):
+    if path.relative_to(ROOT / "tasks").parts[0] in ("classification", "segmentation", "detection"):
+        return
+    tree = ast.parse(path.read_text())
+    texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+    assert not texts & NAMES

@@ -17,7 +17,7 @@ from tasks.errors import SettingError
 ROOT = Path(conf.__file__).parent
 DRAWS = int(os.environ.get("DCLS_FUZZ_DRAWS", "400"))
 """Settings that are drawn for the models of a task."""
-COMMANDS = int(os.environ.get("DCLS_FUZZ_COMMANDS", "12"))
+COMMANDS = int(os.environ.get("DCLS_FUZZ_COMMANDS", "8"))
 """Whole commands that are run with drawn settings, of each task."""
 STRANGE = (
     *(0, 1, -1, 2**31, 2**63, 10**30, 0.5, -0.5, 1.5, 1e-300, 1e300),

@@ -53,13 +53,13 @@ class Report:
     @property
     def subset(self) -> str:
         """A sentence for every table, empty if all images were evaluated."""
-        return subset_text(self.protocol)
+        return subset_text(self.kind, self.protocol)
 
 
-def subset_text(protocol: Mapping[str, Any]) -> str:
+def subset_text(kind: Kind, protocol: Mapping[str, Any]) -> str:
     """What must be said of figures of a subset; empty if all images were evaluated."""
     limit = protocol.get("limit")
-    evenly = ", evenly of all classes" if protocol.get("task") == "cls" else ""
+    evenly = ", evenly of all classes" if kind.sets != "dense" else ""
     return f"On a subset: {limit} images per set{evenly}." if limit else ""
 
 

@@ -47,7 +47,7 @@ def headline_table(
         "Corrupted by this program: not ImageNet-C." if kind.origin else "",
         strengths_text(protocol),
         split_text(protocol),
-        subset_text(protocol),
+        subset_text(kind, protocol),
         "* falls short of the protocol, see Figures." if marks else "",
     ]
     first = 0 if len(rows) > 1 else 1  # a single model needs no name
