@@ -12,20 +12,19 @@
 `onednn`.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-import dcls.depthwise
 from dcls.depthwise import onednn
+from dcls.depthwise.selection import Backend, get_backend
 from dcls.errors import LayerArgumentError
 from dcls.execution import is_transformed
 from dcls.gpu.availability import obstacle
 from dcls.gpu.records import is_recorded_win
 from dcls.native import depthwise as native
 
-Backend = Literal["auto", "torch", "triton"]
 Path = Literal["conv2d", "cpu", "triton"]
 
 SPECIAL_TAPS = 9
@@ -56,7 +55,7 @@ def path_of(
     Raises:
         LayerArgumentError: the backend is not known, or is "triton" and cannot run here.
     """
-    backend = current_backend()
+    backend = get_backend()
     if not _is_uniform(x, weight, bias, dtype) or torch.compiler.is_exporting() or is_transformed():
         return "conv2d"
     if _uses_triton(x, weight, dtype or x.dtype, backend):
@@ -67,19 +66,9 @@ def path_of(
     return "cpu" if onednn.HAS_ONEDNN or is_native(x) else "conv2d"
 
 
-def current_backend() -> Backend:
-    """The setting `dcls.depthwise.backend`, checked."""
-    found = dcls.depthwise.backend
-    if found not in get_args(Backend):
-        raise LayerArgumentError(
-            f"dcls.depthwise.backend is {found!r}, expected one of {', '.join(get_args(Backend))}"
-        )
-    return found
-
-
 def is_native(x: Tensor) -> bool:
     """Whether the compiled kernels for the CPU are there, allowed, and quick at such a map."""
-    if x.dtype != torch.float32 or current_backend() == "torch" or not native.is_available():
+    if x.dtype != torch.float32 or get_backend() == "torch" or not native.is_available():
         return False
     return min(x.shape[2], x.shape[3]) >= NATIVE_SIDE or not onednn.HAS_ONEDNN
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 
-import dcls.depthwise
+from dcls.depthwise import get_backend
 from tasks.benchmark.cases import Case, Findings, Measurement
 from tasks.benchmark.counting import ON_META, Counts, counted
 from tasks.benchmark.layers import LayerTime, time_layers
@@ -100,7 +100,7 @@ class Benchmark:
             "classes": len(self.data.class_names),
             "layout": "channels_last" if self.channels_last else "contiguous",
             "threads": torch.get_num_threads(),
-            "depthwise": dcls.depthwise.backend,
+            "depthwise": get_backend(),
         }
 
     @property

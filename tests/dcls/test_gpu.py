@@ -343,9 +343,18 @@ def test_replays_in_a_cuda_graph() -> None:
 
 @pytest.mark.parametrize("name", ["tritn", None])
 def test_an_unknown_backend(monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
-    monkeypatch.setattr(dcls.depthwise, "backend", name)
     with pytest.raises(LayerArgumentError, match=r"expected one of auto, torch, triton"):
-        depthwise_conv2d(torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5))
+        monkeypatch.setattr(dcls.depthwise, "backend", name)
+    assert dcls.depthwise.backend == "triton"
+
+
+def test_a_backend_of_a_block() -> None:
+    with dcls.depthwise.use_backend("torch"):
+        assert dcls.depthwise.backend == dcls.depthwise.get_backend() == "torch"
+    assert dcls.depthwise.backend == "triton"
+    with pytest.raises(ZeroDivisionError), dcls.depthwise.use_backend("auto"):
+        raise ZeroDivisionError
+    assert dcls.depthwise.get_backend() == "triton"
 
 
 def test_without_a_gpu_the_setting_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
