@@ -157,7 +157,7 @@ void convolve_tile(const float* x, int64_t stride, const Tap* tap, const Tap* en
                    float* y, int64_t y_stride) {
   Vector sums[ROWS][VECTORS];
   for (auto& row : sums)
-    for (auto& sum : row) sum = Vector{} + bias;
+    for (Vector& sum : row) sum = Vector{} + bias;  // `auto` would expect them to be aligned
   for (; tap < end; ++tap) {
     const float* from = x + tap->offset;
     const Vector value = Vector{} + tap->value;
