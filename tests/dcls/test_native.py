@@ -24,8 +24,13 @@ needs_compiler = pytest.mark.skipif(
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder for what is built, and nothing loaded yet."""
+    """An empty folder for what is built, and nothing loaded yet.
+
+    Nothing is optimised: it takes most of the time, and hides memory that is read as if it were
+    aligned. The kernels of `lanes` are optimised.
+    """
     monkeypatch.setenv("DCLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(built, "FLAGS", ("-O0", *built.FLAGS[1:]))
     native_library.cache_clear()
     yield tmp_path / "cache"
     native_library.cache_clear()
