@@ -54,7 +54,23 @@ def check_labels(reference, name, logits):
     assert np.abs(histogram - reference[f"{name}/argmax_hist"]).sum() <= 2 * near
 
 
-def test_logits_and_losses_are_the_originals(reference, tiny):
+def remember(monkeypatch, module):
+    """Let a module answer the same inputs from memory: half of the time of the T model."""
+    forward, known = module.forward, []
+
+    def remembered(inputs):
+        if not known:
+            known.extend((inputs, forward(inputs)))
+        flat = [[x] if isinstance(x, torch.Tensor) else x for x in (inputs, known[0])]
+        assert all(map(torch.equal, *flat))
+        return known[1]
+
+    monkeypatch.setattr(module, "forward", remembered)
+
+
+def test_logits_and_losses_are_the_originals(reference, tiny, monkeypatch):
+    remember(monkeypatch, tiny.backbone)
+    remember(monkeypatch, tiny.decode_head)
     with torch.no_grad():
         whole = tiny(image(512, 512))
         golden.check(reference, "whole_512x512", whole)
