@@ -38,13 +38,13 @@ MOST = 18 if INTERPRETED else 36
 
 # (N, C, H, W), (KH, KW)
 SIZES = [
-    ((1, 2, 33, 56), (17, 17)),  # several tiles in both directions
-    ((1, 3, 28, 28), (17, 17)),  # one tile across
+    ((1, 2, 17, 56), (17, 17)),  # several tiles in both directions
+    ((1, 2, 20, 20), (17, 17)),  # one tile across
     ((2, 2, 14, 14), (17, 17)),  # one tile
     ((9, 3, 7, 7), (17, 17)),  # map smaller than half the kernel
     ((1, 1, 9, 70), (31, 31)),  # the widest kernel
     ((3, 2, 40, 5), (31, 3)),
-    ((2, 2, 5, 40), (3, 31)),
+    ((1, 2, 5, 40), (3, 31)),
     ((40, 2, 2, 3), (7, 7)),  # several blocks of samples
     ((2, 4, 1, 1), (17, 17)),  # one pixel
     ((2, 3, 1, 9), (17, 5)),
@@ -226,7 +226,7 @@ def test_a_penalty_on_gradients_trains() -> None:
 
 
 def test_repeated_runs_agree_to_the_bit() -> None:
-    inputs = random_inputs((9, 2, 14, 14), (17, 17), "channels_last", torch.bfloat16)
+    inputs = random_inputs((9, 1, 14, 14), (17, 17), "channels_last", torch.bfloat16)
     first, second = (all_passes(depthwise_conv2d, inputs) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
