@@ -1,6 +1,8 @@
 """The command line, driven for real on tiny models and images."""
 
+import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 from commands import Ended
@@ -26,6 +28,34 @@ def run(tmp_path, monkeypatch, capfd):
             code = int(leaving.code or 0)
         out, err = capfd.readouterr()
         return Ended(code, out, err, sorted(set(tmp_path.glob("runs/*/*")) - before))
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def known_runs(tmp_path_factory):
+    """How commands of `fitted` ended, by their overrides, and where their folders are kept."""
+    return tmp_path_factory.mktemp("known"), {}
+
+
+@pytest.fixture
+def fitted(run, known_runs, tmp_path):
+    """As `run`, for a training that a test only starts from: a known one is copied."""
+    kept, known = known_runs
+
+    def call(*overrides: str) -> Ended:
+        if overrides not in known:
+            ended = run(*overrides)
+            assert ended.code == 0, ended.err
+            copy = shutil.copytree(ended.folder, kept / str(len(known)))
+            known[overrides] = ended, ended.folder.relative_to(tmp_path), copy
+            return ended
+        ended, place, copy = known[overrides]
+        folder = tmp_path / place
+        while folder.exists():  # of another training that began in the same second
+            folder = folder.with_name(f"{folder.name}-again")
+        shutil.copytree(copy, folder)
+        return replace(ended, folders=[folder])
 
     return call
 

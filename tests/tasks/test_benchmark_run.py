@@ -199,8 +199,8 @@ def test_one_image_that_cannot_be_trained_on_leaves_the_other_cases(run):
     assert "Expected more than 1 value per channel" in ended.out
 
 
-def test_weights_of_a_run_bring_their_backbone_and_keep_their_positions(run):
-    trained = run(*TINY_SHAPES)
+def test_weights_of_a_run_bring_their_backbone_and_keep_their_positions(run, fitted):
+    trained = fitted(*TINY_SHAPES)
     checkpoint = trained.folder / "checkpoints/best.ckpt"
     settings = [o for o in QUICK if "classes" not in o]
     wrong = run(*settings, f"ckpt={checkpoint}", "benchmark.classes=1000")

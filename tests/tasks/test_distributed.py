@@ -88,9 +88,11 @@ def test_detection_trains_in_step_and_scores_every_image_once(tmp_path, run):
 
 
 @pytest.mark.parametrize("settings", [TINY_SHAPES, DET_SHAPES], ids=["cls", "det"])
-def test_a_distributed_evaluation_of_robustness_gives_the_same_figures(tmp_path, run, settings):
+def test_a_distributed_evaluation_of_robustness_gives_the_same_figures(
+    tmp_path, run, fitted, settings
+):
     """Cells are closed in step, and only the first process writes; the shards are uneven."""
-    trained = run(*settings)
+    trained = fitted(*settings)
     chosen = (
         *("task=robustness", "dataset.workers=0", "figures=false"),
         *("corruptions=[fog]", "limit=null"),

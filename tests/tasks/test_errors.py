@@ -53,8 +53,8 @@ def test_an_unknown_backbone_names_the_nearest(run):
     assert "convnext_dcls_atto" in ended.err
 
 
-def test_a_checkpoint_of_another_class_count(run, image_folder):
-    best = run(*TINY_SHAPES).folder / "checkpoints/best.ckpt"
+def test_a_checkpoint_of_another_class_count(run, fitted, image_folder):
+    best = fitted(*TINY_SHAPES).folder / "checkpoints/best.ckpt"
     ended = refused(
         run,
         *TINY,

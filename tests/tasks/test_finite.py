@@ -218,12 +218,8 @@ def broken(folder, part, path):
     [(TINY_SHAPES, "head"), (SEG_SHAPES, "conv_seg"), (DET_SHAPES, "fc_cls")],
     ids=["cls", "seg", "det"],
 )
-def test_a_test_of_a_broken_model_says_so_in_every_place(
-    run, tmp_path, settings, part, monkeypatch
-):
-    with monkeypatch.context() as undrawn:
-        undrawn.setattr("tasks.job.write_run_report", lambda *parts: parts[1] / "report.html")
-        path = broken(run(*settings).folder, part, tmp_path / "broken.ckpt")
+def test_a_test_of_a_broken_model_says_so_in_every_place(run, fitted, tmp_path, settings, part):
+    path = broken(fitted(*settings).folder, part, tmp_path / "broken.ckpt")
     ended = run(*settings, "mode=test", f"ckpt={path}")
     notes = [note for note in ended.results["notes"] if "not finite" in note]
     assert notes, ended.results["notes"]

@@ -26,14 +26,12 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def trained(run, settings=TINY_SHAPES, *more):
-    ended = run(*settings, *more)
-    assert ended.code == 0, ended.err
-    return str(ended.folder / "checkpoints/best.ckpt")
+def trained(fitted, settings=TINY_SHAPES, *more):
+    return str(fitted(*settings, *more).folder / "checkpoints/best.ckpt")
 
 
-def test_the_newest_run_is_evaluated_under_all_corruptions(run):
-    tested = run(*TINY_SHAPES).results["metrics"]["test/top1"]
+def test_the_newest_run_is_evaluated_under_all_corruptions(run, fitted):
+    tested = fitted(*TINY_SHAPES).results["metrics"]["test/top1"]
     ended = run(*EVALUATED, "figures=true")
     assert ended.code == 0, ended.err
     assert ended.folder.parent.name == "robustness"
@@ -61,13 +59,13 @@ def test_the_newest_run_is_evaluated_under_all_corruptions(run):
 @pytest.mark.parametrize(
     ("settings", "measures"), [(SEG_SHAPES, ["miou"]), (DET_SHAPES, ["box_ap", "mask_ap"])]
 )
-def test_dense_tasks_are_scored_by_their_own_figures(run, settings, measures):
-    fitted = run(*settings)
+def test_dense_tasks_are_scored_by_their_own_figures(run, fitted, settings, measures):
+    plainly = fitted(*settings)
     ended = run(*EVALUATED, *FEW, "limit=null", "figures=true")
     assert ended.code == 0, ended.err
     metrics = ended.results["metrics"]
     for measure in measures:
-        clean = fitted.results["metrics"][f"test/{measure}"]
+        clean = plainly.results["metrics"][f"test/{measure}"]
         assert metrics[f"test/{measure}_clean"] == pytest.approx(clean, abs=1e-6)
         values = {
             (r["corruption"], int(r["severity"] or 0)): float(r["value"])
@@ -81,17 +79,17 @@ def test_dense_tasks_are_scored_by_their_own_figures(run, settings, measures):
     assert (ended.folder / "figures/strip.png").is_file()
 
 
-def test_a_dense_model_by_the_commands_own_composition(run):
-    best = trained(run, SEG_SHAPES)
+def test_a_dense_model_by_the_commands_own_composition(run, fitted):
+    best = trained(fitted, SEG_SHAPES)
     ended = run(*SEG_SHAPES, "mode=robustness", f"ckpt={best}", *FEW, "limit=4")
     assert ended.code == 0, ended.err
     assert {row["images"] for row in rows(ended.folder)} == {"4"}
     assert "On a subset: 4 images per set" in (ended.folder / "report.md").read_text()
 
 
-def test_several_models_see_the_same_images_and_are_compared(run):
-    first = trained(run)
-    second = trained(run, TINY_SHAPES, "seed=1", "backbone=convnext_yocto")
+def test_several_models_see_the_same_images_and_are_compared(run, fitted):
+    first = trained(fitted)
+    second = trained(fitted, TINY_SHAPES, "seed=1", "backbone=convnext_yocto")
     both = run(*EVALUATED, *FEW, f"ckpt=[{first},{second}]")
     assert both.code == 0, both.err
     assert both.folder.name.endswith("-2-models-shapes")
@@ -109,10 +107,10 @@ def test_several_models_see_the_same_images_and_are_compared(run):
     assert "+0.00 | 0.00 to 0.00" in same
 
 
-def test_every_model_normalises_by_the_moments_of_its_own_training(run):
+def test_every_model_normalises_by_the_moments_of_its_own_training(run, fitted):
     moments = ("dataset.recipe.mean=[0.9,0.1,0.2]", "dataset.recipe.std=[0.1,0.6,0.9]")
-    first = trained(run)
-    second = trained(run, TINY_SHAPES, "backbone=convnext_yocto", *moments)
+    first = trained(fitted)
+    second = trained(fitted, TINY_SHAPES, "backbone=convnext_yocto", *moments)
     both = run(*EVALUATED, *FEW, f"ckpt=[{first},{second}]")
     assert both.code == 0, both.err
     alone = run(*EVALUATED, *FEW, f"ckpt={second}")
@@ -121,8 +119,8 @@ def test_every_model_normalises_by_the_moments_of_its_own_training(run):
     assert of_second == rows(alone.folder)
 
 
-def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
-    best = trained(run)
+def test_a_stopped_run_goes_on_where_it_stopped(run, fitted, monkeypatch, tmp_path):
+    best = trained(fitted)
     settings = (*EVALUATED, *FEW, f"ckpt={best}", "figures=true")
     whole = run(*settings)
     write, count = Ledger.write, []
@@ -153,8 +151,8 @@ def test_a_stopped_run_goes_on_where_it_stopped(run, monkeypatch, tmp_path):
     refused(run(*again), "has ended", "run_dir")
 
 
-def test_a_run_that_was_stopped_before_its_report_only_reports(run, tmp_path):
-    best = trained(run)
+def test_a_run_that_was_stopped_before_its_report_only_reports(run, fitted, tmp_path):
+    best = trained(fitted)
     settings = (*EVALUATED, "corruptions=[spatter]", f"ckpt={best}", "run_dir=runs/robustness/one")
     whole = run(*settings)
     assert whole.code == 0, whole.err
@@ -171,9 +169,9 @@ def test_a_run_that_was_stopped_before_its_report_only_reports(run, tmp_path):
     assert results["metrics"]["test/extra_error_on_the_fly"] > 0
 
 
-def test_only_ended_runs_of_the_same_kind_are_compared(run):
-    best = trained(run)
-    dense = trained(run, SEG_SHAPES)
+def test_only_ended_runs_of_the_same_kind_are_compared(run, fitted):
+    best = trained(fitted)
+    dense = trained(fitted, SEG_SHAPES)
     few = (*EVALUATED, *FEW, "limit=3")
     first = run(*few, f"ckpt={best}")
     second = run(*few, f"ckpt={dense}")
@@ -188,14 +186,14 @@ def test_only_ended_runs_of_the_same_kind_are_compared(run):
     refused(run(*few, f"ckpt={best}", f"compare={first.folder}"), "not ended", "run_dir")
 
 
-def test_an_unreadable_image_takes_nothing_else_away(run, tmp_path):
+def test_an_unreadable_image_takes_nothing_else_away(run, fitted, tmp_path):
     """In a dense task, where the examples are read once more for the report."""
     for split, count in (("train", 4), ("val", 3)):
         for i in range(count):
             write_pair(tmp_path / "fields", split, f"image{i}", random_mask(i, 32, 32, highest=1))
     (tmp_path / "fields/classes.txt").write_text("water\nmeadow\n")
     settings = (*SEG_FILES, "dataset=seg_folder", f"dataset.root={tmp_path / 'fields'}")
-    best = trained(run, settings)
+    best = trained(fitted, settings)
     (first,) = (tmp_path / "fields/images/val").glob("image0.*")
     first.write_bytes(first.read_bytes()[:-200])
     ended = run(*settings, "mode=robustness", f"ckpt={best}", "corruptions=[fog]", "figures=true")
@@ -205,8 +203,8 @@ def test_an_unreadable_image_takes_nothing_else_away(run, tmp_path):
     assert (ended.folder / "figures/strip.png").is_file()
 
 
-def test_the_noise_of_a_image_depends_on_nothing_else(run):
-    best = trained(run)
+def test_the_noise_of_a_image_depends_on_nothing_else(run, fitted):
+    best = trained(fitted)
     settings = (*EVALUATED, f"ckpt={best}", "corruptions=[gaussian_noise]")
     one = run(*settings, "dataset.batch_size=3")
     other = run(*settings, "dataset.batch_size=8", "dataset.workers=1")
@@ -228,16 +226,16 @@ def test_the_noise_of_a_image_depends_on_nothing_else(run):
 @pytest.mark.parametrize(
     "settings", [TINY_SHAPES, SEG_SHAPES, DET_SHAPES], ids=["cls", "seg", "det"]
 )
-def test_a_corruption_wraps_the_tested_images_of_any_task(run, settings):
-    fitted = run(*settings)
-    best = fitted.folder / "checkpoints/best.ckpt"
+def test_a_corruption_wraps_the_tested_images_of_any_task(run, fitted, settings):
+    plainly = fitted(*settings)
+    best = plainly.folder / "checkpoints/best.ckpt"
     ended = run(*settings, "mode=test", f"ckpt={best}", "corruption=fog/5")
     assert ended.code == 0, ended.err
     assert "fog/5" in ended.results["facts"]["corruption"]
     assert "not ImageNet-C" in ended.results["facts"]["corruption"]
     assert "cifar-c" in ended.results["facts"]["corruption"]
     loud = {k: v for k, v in ended.results["metrics"].items() if k.startswith("test/")}
-    plain = {k: v for k, v in fitted.results["metrics"].items() if k.startswith("test/")}
+    plain = {k: v for k, v in plainly.results["metrics"].items() if k.startswith("test/")}
     assert loud != plain
 
 
@@ -365,8 +363,8 @@ def test_a_corruption_that_needs_opencv_is_refused_without_it(run, settings, tmp
     assert not out.exists()
 
 
-def test_settings_that_do_not_fit_a_model_are_refused(run):
-    best = trained(run)
+def test_settings_that_do_not_fit_a_model_are_refused(run, fitted):
+    best = trained(fitted)
     refused(run(*EVALUATED, f"ckpt={best}", "limit=0"), "limit=0")
     refused(run(*EVALUATED, f"ckpt={best}", "compare=[nowhere]"), "nowhere", "robustness run")
     refused(run(*EVALUATED, f"ckpt={best}", "corruptions=[]"), "corruptions=published")

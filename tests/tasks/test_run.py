@@ -45,8 +45,8 @@ def test_fit_leaves_everything_a_run_promises(run):
     assert str(folder / "report.html") in ended.out.replace("\n", "")
 
 
-def test_metrics_csv_holds_the_curves(run):
-    folder = run(*TINY_SHAPES).folder
+def test_metrics_csv_holds_the_curves(fitted):
+    folder = fitted(*TINY_SHAPES).folder
     with (folder / "metrics.csv").open() as file:
         columns = next(csv.reader(file))
     wanted = {"train/loss", "val/loss", "val/top1", "lr/weights", "lr/positions"}
@@ -61,13 +61,13 @@ def test_the_report_has_its_sections_and_no_outside_reference(run):
     assert 'src="http' not in html
 
 
-def test_testing_a_checkpoint_gives_the_figures_of_its_run(run):
-    fitted = run(*TINY_SHAPES)
-    best = fitted.folder / "checkpoints/best.ckpt"
+def test_testing_a_checkpoint_gives_the_figures_of_its_run(run, fitted):
+    trained = fitted(*TINY_SHAPES)
+    best = trained.folder / "checkpoints/best.ckpt"
     tested = run(*TINY_SHAPES, "mode=test", f"ckpt={best}")
     assert tested.code == 0, tested.err
     for name in ("test/top1", "test/loss", "test/ece"):
-        expected = fitted.results["metrics"][name]
+        expected = trained.results["metrics"][name]
         assert tested.results["metrics"][name] == pytest.approx(expected, abs=1e-6)
 
 
@@ -77,8 +77,8 @@ def test_the_same_seed_gives_the_same_figures_and_another_does_not(run):
     assert first.results["metrics"]["test/loss"] != other.results["metrics"]["test/loss"]
 
 
-def test_checkpoints_hold_plain_data_and_load_into_a_bare_backbone(run):
-    best = run(*TINY_SHAPES).folder / "checkpoints/best.ckpt"
+def test_checkpoints_hold_plain_data_and_load_into_a_bare_backbone(fitted):
+    best = fitted(*TINY_SHAPES).folder / "checkpoints/best.ckpt"
     checkpoint = torch.load(best, weights_only=True)
     assert any(key.startswith("backbone.stages") for key in checkpoint["state_dict"])
     backbone = dcls.create_backbone(
@@ -92,8 +92,8 @@ def test_checkpoints_hold_plain_data_and_load_into_a_bare_backbone(run):
     assert torch.equal(backbone.head.weight, checkpoint["state_dict"]["backbone.head.weight"])
 
 
-def test_resuming_goes_on_at_the_next_epoch(run):
-    last = run(*TINY_SHAPES).folder / "checkpoints/last.ckpt"
+def test_resuming_goes_on_at_the_next_epoch(run, fitted):
+    last = fitted(*TINY_SHAPES).folder / "checkpoints/last.ckpt"
     resumed = run(*TINY_SHAPES, "trainer.max_epochs=3", f"ckpt={last}")
     assert resumed.code == 0, resumed.err
     with (resumed.folder / "metrics.csv").open() as file:
@@ -126,8 +126,8 @@ def test_a_timm_baseline_runs(run):
     assert json.loads((ended.folder / "results.json").read_text())["metrics"]
 
 
-def test_a_report_without_figures_has_its_tables(run):
-    folder = run(*TINY_SHAPES).folder
+def test_a_report_without_figures_has_its_tables(fitted):
+    folder = fitted(*TINY_SHAPES).folder
     assert not (folder / "figures").exists()
     html = (folder / "report.html").read_text()
     assert "<img" not in html

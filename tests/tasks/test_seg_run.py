@@ -50,9 +50,9 @@ def test_fit_on_shapes_leaves_figures_and_images(run):
         assert heading in html, heading
 
 
-def test_a_checkpoint_has_mmsegmentations_keys_and_tests_the_same(run):
-    fitted = run(*SEG_SHAPES)
-    best = fitted.folder / "checkpoints/best.ckpt"
+def test_a_checkpoint_has_mmsegmentations_keys_and_tests_the_same(run, fitted):
+    trained = fitted(*SEG_SHAPES)
+    best = trained.folder / "checkpoints/best.ckpt"
     state = torch.load(best, weights_only=True)["state_dict"]
     parts = {key.split(".")[0] for key in state}
     assert parts == {"backbone", "decode_head", "auxiliary_head"}
@@ -60,7 +60,7 @@ def test_a_checkpoint_has_mmsegmentations_keys_and_tests_the_same(run):
     tested = run(*SEG_SHAPES, "mode=test", f"ckpt={best}")
     assert tested.code == 0, tested.err
     for name in ("test/miou", "test/aacc"):
-        expected = fitted.results["metrics"][name]
+        expected = trained.results["metrics"][name]
         assert tested.results["metrics"][name] == pytest.approx(expected, abs=1e-6)
     slid = ("eval=slide", "task.inference.crop=24", "task.inference.stride=16")
     for views in ("none", "flip", "ms_flip"):
