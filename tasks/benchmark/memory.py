@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
+from torch.autograd.profiler import profile
 
 from tasks.benchmark.timing import Step, synchronise
 
@@ -45,7 +45,7 @@ def _peak_on_cuda(step: Step, device: torch.device) -> int:
 
 
 def _peak_on_cpu(step: Step) -> int:
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as found:
+    with profile(profile_memory=True) as found:  # torch.profiler's also takes all events apart
         step()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
