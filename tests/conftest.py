@@ -4,6 +4,7 @@ Each worker of pytest, and each command that a test starts, would otherwise take
 itself. Without a GPU, Triton's kernels are interpreted on the CPU. Hundreds of commands compose the
 same files, which takes most of a tiny run's time: YAML is parsed once per content, and Hydra
 composes once per command, not once more to look for `hydra.mode`, a setting that no file has.
+Nothing waits for the disk: what tests write need not outlive a crash of the machine.
 """
 
 import copy
@@ -41,6 +42,7 @@ def _load_once(file: Any) -> Any:
 
 
 OmegaConf.load = staticmethod(_load_once)  # type: ignore[method-assign]
+os.fsync = lambda _: None
 Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign] # as without that setting
 
 

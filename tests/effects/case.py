@@ -99,7 +99,6 @@ class Case:
         L.seed_everything(self.config.seed, verbose=False)
         random.seed(0)
         np.random.seed(0)
-        torch.manual_seed(self.config.seed)
 
 
 class Training(Callback):
