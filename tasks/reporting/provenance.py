@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Provenance:
     @classmethod
     def gather(cls, overrides: Sequence[str], seed: int) -> "Provenance":
         """Look at this process, now."""
-        commit, dirty = code_state(Path(__file__).parent)
+        commit, dirty = _own_state()
         return cls(
             command=shlex.join(["python", "-m", "tasks.run", *overrides]),
             overrides=tuple(overrides),
@@ -72,6 +73,11 @@ class Provenance:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of those of `PACKAGES` that are installed."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -96,6 +102,11 @@ def code_state(folder: Path) -> tuple[str | None, bool | None]:
         return _git(folder, "rev-parse", "HEAD"), bool(changed)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None, None
+
+
+@cache  # later jobs of a sweep run the code that was imported for the first one
+def _own_state() -> tuple[str | None, bool | None]:
+    return code_state(Path(__file__).parent)
 
 
 def describe_machine() -> str:
