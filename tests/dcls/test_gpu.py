@@ -42,7 +42,7 @@ SIZES = [
     ((1, 2, 20, 20), (17, 17)),  # one tile across
     ((2, 2, 14, 14), (17, 17)),  # one tile
     ((9, 3, 7, 7), (17, 17)),  # map smaller than half the kernel
-    ((1, 1, 9, 70), (31, 31)),  # the widest kernel
+    ((1, 1, 5, 70), (31, 31)),  # the widest kernel
     ((3, 2, 40, 5), (31, 3)),
     ((1, 2, 5, 40), (3, 31)),
     ((40, 2, 2, 3), (7, 7)),  # several blocks of samples
