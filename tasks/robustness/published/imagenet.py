@@ -99,7 +99,7 @@ class FileSource:
         return self.files.expected
 
     def open(self) -> ImageDataset:
-        """Its images; the list of files is not kept here, lest all cells' lists pile up."""
+        """Its images; the list of files is not kept, or those of all sets would pile up."""
         images = self.files.images
         self.files.notes()
         self.files.forget()
