@@ -19,7 +19,7 @@ SMALL = (
     "dataset.level=easy",
     "+backbone.depths=[1,1,1,1]",
     "+backbone.dims=[24,48,96,128]",
-    "optim.warmup_steps=8",
+    "optim.warmup_steps=6",
 )
 
 

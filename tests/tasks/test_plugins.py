@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import pytest
@@ -240,3 +240,17 @@ def test_everything_that_can_be_added_from_outside(outside):
 
 def best(ended):
     return ended.folder / "checkpoints/best.ckpt"
+
+
+def test_other_processes_are_told_where_the_configuration_is(outside, monkeypatch):
+    told = []
+
+    @contextmanager
+    def recorded(arguments, folder):
+        told.extend(arguments)
+        yield []
+
+    monkeypatch.setattr("tasks.job.job_processes", recorded)
+    assert outside(PLUGIN, *ANY_BACKBONE, "mode=count", "figures=false").code == 0
+    assert told[told.index("--config-dir") + 1].endswith("my_conf")
+    assert "mode=count" in told
