@@ -63,7 +63,9 @@ def in_one_place(run: DictConfig) -> None:
         OmegaConf.update(run, setting, value)  # what it was trained with
         group, _, key = argument.rpartition(".")
         OmegaConf.select(run, group).pop(key)
-    run.task.pop("wing", None)  # which named the package of the task
+    package = run.task.pop("wing", None)  # of the task, where its variant of dataset=shapes is
+    if package is not None and "shapes" not in run.task:
+        run.task.shapes = f"tasks.{package}.data.Shapes"
     for old in _MOVED:  # the run's resolved configuration has the new one, too
         group, _, key = old.rpartition(".")
         OmegaConf.select(run, group).pop(key, None)

@@ -55,7 +55,6 @@ class Task(L.LightningModule):
     """Of mode=benchmark; None: the task gives no `random_batch`, and cannot be timed."""
     single_label: ClassVar[bool] = False
     """Whether an image has one label that stays true of any part of it."""
-    monitor_mode: ClassVar[Literal["max", "min"]] = "max"
     clamps_as_released: ClassVar[bool] = False
     backbone: Backbone
 

@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
@@ -25,7 +25,7 @@ from tasks.engine.precision import device_type, precision_arguments, resolved_pr
 from tasks.engine.progress import OpeningLine, ProgressLines
 from tasks.engine.task import Task
 from tasks.errors import SettingError
-from tasks.reporting.metrics import declared
+from tasks.reporting.metrics import declared, metric_of
 
 
 def build_trainer(
@@ -80,7 +80,9 @@ def build_trainer(
 def _built_in(task: Task, folder: Path) -> list[Callback]:
     """What every run has, in the order in which it acts."""
     optimization = task.optimization
-    callbacks = [*checkpoint_callbacks(task.monitor, task.monitor_mode, folder)]
+    lower = metric_of(task.monitor, declared(task.metrics)).better == "lower"
+    mode: Literal["max", "min"] = "min" if lower else "max"
+    callbacks = [*checkpoint_callbacks(task.monitor, mode, folder)]
     callbacks += [RateLogger(), PositionRecorder()]
     if optimization.ema_decay is not None:
         callbacks.append(ExponentialAverage(optimization.ema_decay, optimization.as_released))

@@ -10,6 +10,7 @@ import torch
 from commands import TINY, TINY_SHAPES, refused
 from detection import DET_SHAPES
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from segmentation import SEG_SHAPES
 
 import dcls
@@ -190,6 +191,23 @@ def test_a_run_of_an_earlier_version_is_tested(run, trained, tmp_path):
     config = ended.results["config"]
     assert (config["eval"], config["tta"]) == ("slide", "flip")
     assert config["dataset"]["on_corrupt"] == "skip"
+
+
+def test_a_run_of_an_earlier_version_is_tested_on_the_embedded_dataset(run, image_folder):
+    """Whose configuration named the package of its task, not the task's variant of `shapes`."""
+    large = [one for one in TINY if "image_size" not in one]
+    folders = ("dataset=imagefolder", f"dataset.root={image_folder}", "dataset.image_size=32")
+    folder = run(*large, *folders).folder
+    config = OmegaConf.load(folder / "config.yaml")
+    del config.task.shapes
+    config.task.wing = "classification"
+    OmegaConf.save(config, folder / "config.yaml")
+    content = torch.load(folder / BEST, weights_only=True)
+    del content["hyper_parameters"]
+    torch.save(content, folder / BEST)
+    counts = "dataset.counts={train:8,val:8,test:8}"
+    ended = run(*TEST, f"ckpt={folder / BEST}", "dataset=shapes", counts)
+    refused(ended, "2 classes", "10")
 
 
 class TestInPython:

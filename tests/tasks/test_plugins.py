@@ -54,7 +54,6 @@ class Brightness(Task):
         Metric("largest", "grey levels", "lower"),
     )
     derived_settings: ClassVar = {"dataset.image_size": ("dataset.recipe.image_size",)}
-    monitor_mode = "min"
 
     def __init__(self, backbone, data, optimization, monitor, scale, channels_last=True):
         super().__init__(optimization, monitor)

@@ -219,3 +219,12 @@ def test_resuming_a_run_that_has_ended_says_that_nothing_is_left_to_train(run):
     assert "trainer.max_epochs=1" in " ".join(again.results["notes"])
     tested = run(*TINY_SHAPES, "mode=test", f"ckpt={last}")
     assert tested.results["metrics"]["test/loss"] == again.results["metrics"]["test/loss"]
+
+
+def test_of_a_metric_that_is_better_when_lower_the_least_is_the_best(run):
+    ended = run(*TINY_SHAPES, "task.monitor=val/loss", "trainer.max_epochs=3", "optim.lr=0.02")
+    assert ended.code == 0, ended.err
+    with (ended.folder / "metrics.csv").open(newline="") as file:
+        losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
+    assert len(set(losses)) == 3
+    assert ended.results["metrics"]["val/loss"] == pytest.approx(min(losses), abs=1e-6)
